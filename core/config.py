@@ -1,0 +1,85 @@
+"""Settings, from the environment. The only reader of it."""
+
+from functools import lru_cache
+from typing import Annotated, Self
+from urllib.parse import quote
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """local.settings.example.json explains each. A missing or contradictory one stops the start."""
+
+    model_config = SettingsConfigDict(case_sensitive=False, extra="ignore", frozen=True)
+
+    use_managed_identity: bool = False
+    azure_client_id: str | None = None
+
+    postgis_host: str
+    postgis_port: int = 5432
+    postgis_database: str = "geodata"
+    postgis_user: str
+    postgis_password: str | None = None
+    postgis_sslmode: str = "prefer"
+    postgis_pool_size: int = Field(default=8, ge=1, le=100)
+
+    blob_connection_string: str | None = None
+    blob_account_url: str | None = None
+    bronze_container: str = "bronze"
+    silver_container: str = "silver"
+    allowed_containers: Names = ()
+
+    service_bus_connection: str | None = Field(default=None, validation_alias="ServiceBusConnection")
+    service_bus_namespace: str | None = Field(
+        default=None, validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
+    )
+    jobs_queue: str = "geospatial-jobs"
+    vector_tasks_queue: str = "vector-tasks"
+
+    allowed_schemas: Names = ("geo",)
+    max_source_mb: int = Field(default=2048, ge=1)
+    max_task_attempts: int = Field(default=3, ge=1, le=10)
+    retry_base_seconds: float = Field(default=5.0, gt=0)
+    outage_patience_seconds: float = Field(default=120.0, ge=0)
+    log_level: str = "INFO"
+
+    @field_validator("allowed_containers", "allowed_schemas", mode="before")
+    @classmethod
+    def split_names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        if not self.use_managed_identity:
+            self._require("POSTGIS_PASSWORD", self.postgis_password)
+            self._require("BLOB_CONNECTION_STRING", self.blob_connection_string)
+            self._require("ServiceBusConnection", self.service_bus_connection)
+        else:
+            self._require("BLOB_ACCOUNT_URL", self.blob_account_url)
+            self._require("ServiceBusConnection__fullyQualifiedNamespace", self.service_bus_namespace)
+        return self
+
+    @staticmethod
+    def _require(name: str, value: str | None) -> None:
+        if not value:
+            raise ValueError(f"the setting {name} is missing; local.settings.example.json explains it")
+
+    @property
+    def source_containers(self) -> tuple[str, ...]:
+        """Where source files may come from: the bronze container and those that are allowed besides."""
+        return tuple(dict.fromkeys((self.bronze_container, *self.allowed_containers)))
+
+    @property
+    def database_url(self) -> str:
+        """Without the password: that is given per connection."""
+        host = f"{quote(self.postgis_host)}:{self.postgis_port}"
+        return f"postgresql://{quote(self.postgis_user, safe='')}@{host}/{quote(self.postgis_database)}"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Raises pydantic.ValidationError naming the settings that are missing or wrong."""
+    return Settings()

@@ -1,0 +1,248 @@
+"""CoreMachine: moves jobs through their stages, one message at a time."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from core.context import Run, RunningTask
+from core.errors import Fenced, InvalidInput, Unavailable, WorkerLost
+from core.logs import bound
+from core.models.job import Job
+from core.models.messages import Delivery, JobMessage, Outgoing, TaskMessage
+from core.models.task import ClaimedTask
+from core.ports import Bus, Transaction
+from core.retry import Failed, Retry, RetryPolicy, judge
+from core.state_manager import StateManager, Waiting
+from core.workflow import InTransaction, JobType, Registry, Stage
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a message is held while the database or the bus is away, before it goes back to the bus.
+    Letting go at once would burn the delivery count within seconds."""
+
+    seconds: float = 120.0
+    longest_pause: float = 10.0
+
+
+class CoreMachine:
+    def __init__(
+        self, state: StateManager, bus: Bus, registry: Registry, resources: Any, patience: Patience | None = None
+    ) -> None:
+        self.state = state
+        self.bus = bus
+        self.registry = registry
+        self.resources = resources
+        self.patience = patience or Patience()
+
+    # Jobs
+
+    def process_job_message(self, message: JobMessage) -> None:
+        """Plan the stage the job has reached, or finish the job after its last one. Any number of times."""
+        with bound(job_id=message.job_id, run=message.run):
+            job = self.patiently(lambda: self.state.get_job(message.job_id))
+            if job is None or not job.status.is_open or (job.run, job.stage) != (message.run, message.stage):
+                log.info("job message dropped", extra={"stage": message.stage, "reason": "job is elsewhere"})
+                return
+            self.patiently(lambda: self.enter_stage(job))
+
+    def enter_stage(self, job: Job) -> None:
+        job_type = self.registry[job.job_type]
+        if job.stage > job.total_stages:
+            return self.finish(job, job_type)
+        stage = job_type.stage(job.stage)
+        if not self.state.is_planned(job.job_id, job.run, job.stage):
+            planned = self.computed(job, lambda: plan_tasks(stage, self.run_of(job, job_type)))
+            if planned is None:
+                return None
+            if self.state.start_stage(job, stage.name, stage.task_type, planned):
+                log.info("stage started", extra={"stage": stage.name, "tasks": len(planned)})
+        self.dispatch(self.state.unsent_tasks(job))
+        return None
+
+    def finish(self, job: Job, job_type: JobType) -> None:
+        result = self.computed(job, lambda: job_type.finalize(self.run_of(job, job_type)))
+        if result is not None and self.state.finish_job(job, result):
+            log.info("job completed")
+            self.release(job.job_id)
+
+    def computed(self, job: Job, step: Callable[[], T]) -> T | None:
+        """Planning and finalizing only compute: what fails there fails every time, and the job with it."""
+        match outcome := guarded(step, 1, ONE_ATTEMPT):
+            case Done(value):
+                return value
+            case Failed(error):
+                self.fail_job(job.job_id, job.run, error)
+                return None
+            case _:
+                raise Unavailable(f"{outcome}")
+
+    def fail_job(self, job_id: str, run: int, error: dict[str, Any]) -> None:
+        if self.state.fail_all_job_tasks(job_id, run, error):
+            log.error("job failed", extra={"code": error["code"], "reason": error["message"]})
+            self.release(job_id)
+
+    def send_job(self, job_id: str, run: int, stage: int) -> None:
+        """Send the message that makes the job enter `stage`; without effect when it is not there any more."""
+        dispatch = self.state.next_job_dispatch(job_id, run, stage)
+        if dispatch is None:
+            return
+        message = JobMessage(job_id=job_id, run=run, stage=stage)
+        self.bus.send_jobs([Outgoing(message_id=f"{job_id}:{run}:{stage}:{dispatch}", body=message.model_dump())])
+        self.state.mark_job_dispatched(job_id, run, stage)
+
+    # Tasks
+
+    def process_task_message(self, message: TaskMessage, delivery: Delivery) -> None:
+        """claim -> attempt -> record -> advance."""
+        with bound(task_id=message.task_id):
+            task = self.claim(message, delivery)
+            if task is None:
+                self.nudge(message.task_id)
+                return
+            with bound(job_id=task.job_id, run=task.run, attempt=task.attempt):
+                outcome = self.attempt(task)
+                self.patiently(lambda: self.record(task, outcome))
+
+    def claim(self, message: TaskMessage, delivery: Delivery) -> ClaimedTask | None:
+        return self.patiently(
+            lambda: self.state.claim(message.task_id, delivery.message_id, redelivered=delivery.redelivered)
+        )
+
+    def attempt(self, task: ClaimedTask) -> "Outcome[bool]":
+        """Run the handler and complete the task; Done says whether the job advanced."""
+
+        def run() -> bool:
+            self.refuse_lost_cause(task, policy.max_attempts)
+            result = self.handle(task)
+            return self.patiently(lambda: self.state.complete_task(task, result))
+
+        policy = self.registry[task.job_type].retry
+        return guarded(run, task.failures + 1, policy)
+
+    def refuse_lost_cause(self, task: ClaimedTask, limit: int) -> None:
+        if task.failures >= limit:
+            raise WorkerLost(
+                f"the worker died or timed out {task.failures} times while it ran this task"
+                " (out of memory, a crash, or the function timeout)"
+            )
+
+    def handle(self, task: ClaimedTask) -> Callable[[Transaction], BaseModel]:
+        job_type = self.registry[task.job_type]
+        stage = job_type.stage(task.stage)
+        params = stage.params_model.model_validate(task.parameters)
+        log.info("task started", extra={"task_type": task.task_type})
+        answer = stage.run(params, RunningTask(task, job_type, self.state, self.resources))
+        return answer.effect if isinstance(answer, InTransaction) else lambda _tx: answer
+
+    def record(self, task: ClaimedTask, outcome: "Outcome[bool]") -> None:
+        match outcome:
+            case Done(advanced):
+                log.info("task completed", extra={"advanced": advanced})
+                if advanced:
+                    self.send_job(task.job_id, task.run, task.stage + 1)
+            case Retry():
+                self.retry(task, outcome)
+            case Failed(error):
+                self.fail_task(task, error)
+            case Lost():
+                log.info("attempt fenced out")
+                self.nudge(task.task_id)
+
+    def retry(self, task: ClaimedTask, outcome: Retry) -> None:
+        again = self.state.retry_task(task, outcome)
+        if again:
+            log.info("task waits for its next attempt", extra={"after_seconds": round(outcome.after_seconds, 2)})
+            self.dispatch([again])
+
+    def fail_task(self, task: ClaimedTask, error: dict[str, Any]) -> None:
+        if self.state.fail_task(task, error):
+            log.error("task and job failed", extra={"code": error["code"], "reason": error["message"]})
+            self.release(task.job_id)
+
+    def nudge(self, task_id: str) -> None:
+        """A message for a task that is not to be had. Its worker may have died between completing the task and
+        sending the job on, or between ending the job and clearing up: make up for it."""
+        task = self.patiently(lambda: self.state.get_task(task_id))
+        if task is None:
+            log.warning("message for an unknown task dropped")
+            return
+        job = self.state.get_job(task.job_id)
+        if job is None or job.run != task.run:
+            return
+        if not job.status.is_open:
+            self.release(job.job_id)
+        elif job.stage > task.stage and not self.state.is_planned(job.job_id, job.run, job.stage):
+            self.send_job(job.job_id, job.run, job.stage)
+
+    def dispatch(self, waiting: Sequence[Waiting]) -> None:
+        """Rows are committed: send, then mark. What crashes in between is sent again."""
+        if waiting:
+            self.bus.send_tasks([task.message for task in waiting])
+            self.state.mark_queued([task.task_id for task in waiting])
+
+    # Runs
+
+    def release(self, job_id: str) -> None:
+        """Remove what the ended run left behind. Not worth failing for: orphan detection removes what stays."""
+        job = self.state.get_job(job_id)
+        if job is None or job.status.is_open:
+            return
+        job_type = self.registry[job.job_type]
+        guarded(lambda: job_type.release(self.run_of(job, job_type), self.resources), 1, ONE_ATTEMPT)
+
+    def run_of(self, job: Job, job_type: JobType) -> Run:
+        return Run(job.job_id, job.run, job.parameters, job_type, self.state)
+
+    def patiently(self, step: Callable[[], T]) -> T:
+        """Do the step; while the database or the bus is away, hold on and try again."""
+        give_up, pause = time.monotonic() + self.patience.seconds, 0.5
+        while True:
+            try:
+                return step()
+            except Unavailable as outage:
+                if time.monotonic() + pause > give_up:
+                    raise
+                log.warning("waiting for a service", extra={"reason": outage.message, "seconds": pause})
+                time.sleep(pause)
+                pause = min(pause * 2, self.patience.longest_pause)
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    value: T
+
+
+class Lost:
+    """The attempt was fenced out: somebody else has the task, or it has ended."""
+
+
+Outcome = Done[T] | Retry | Failed | Lost
+ONE_ATTEMPT = RetryPolicy(max_attempts=1)
+
+
+def guarded(step: Callable[[], T], failures: int, policy: RetryPolicy) -> Outcome[T]:
+    """Do the step; whatever goes wrong in it is judged, nothing is swallowed."""
+    try:
+        return Done(step())
+    except Fenced:
+        return Lost()
+    except Exception as error:
+        verdict = judge(error, failures, policy)
+        log.warning("step failed", exc_info=True, extra={"verdict": type(verdict).__name__})
+        return verdict
+
+
+def plan_tasks(stage: Stage, run: Run) -> Sequence[BaseModel]:
+    """Raises InvalidInput when there is nothing to do: a stage of zero tasks is an error, never a success."""
+    planned = stage.plan(run)
+    if not planned:
+        raise InvalidInput("no_tasks", f"stage {stage.name!r} has nothing to do; an earlier stage produced no work")
+    return planned

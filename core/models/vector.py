@@ -1,0 +1,111 @@
+"""Parameters of process_vector, as a client sends them."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Extension = Literal["csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip"]
+EXTENSIONS: tuple[Extension, ...] = ("csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip")
+
+# Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
+TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+
+
+class Strict(BaseModel):
+    """Unknown parameters are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+
+class Simplify(Strict):
+    """Douglas-Peucker. tolerance: degrees, after reprojection to EPSG:4326."""
+
+    tolerance: float = Field(gt=0, allow_inf_nan=False)
+    preserve_topology: bool = True
+
+
+class Quantize(Strict):
+    """snap_to_grid: the grid's cell size in degrees, after reprojection to EPSG:4326."""
+
+    snap_to_grid: float = Field(gt=0, le=90, allow_inf_nan=False)
+
+
+class GeometryParams(Strict):
+    simplify: Simplify | None = None
+    quantize: Quantize | None = None
+
+
+class Indexes(Strict):
+    """Columns are named as in the published table."""
+
+    spatial: bool = True
+    attributes: tuple[ColumnName, ...] = ()
+    temporal: tuple[ColumnName, ...] = ()
+
+
+class ConverterParams(Strict):
+    """How to read a text file; what is left out is detected."""
+
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    encoding: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    decimal: Literal[".", ","] | None = None
+
+
+class ProcessVectorParams(Strict):
+    blob_name: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    table_name: TableName
+    file_extension: Extension = Field(validate_default=True)
+    container_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] | None = None
+    schema_name: TableName = Field(default="geo", alias="schema")
+    layer_name: Text | None = None
+    chunk_size: int | None = Field(default=None, ge=100, le=500_000)
+    lat_name: ColumnName | None = None
+    lon_name: ColumnName | None = None
+    wkt_column: ColumnName | None = None
+    source_crs: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    converter_params: ConverterParams = ConverterParams()
+    geometry_params: GeometryParams = GeometryParams()
+    indexes: Indexes = Indexes()
+    overwrite: bool = False
+    title: Text | None = None
+    description: Text | None = None
+    attribution: Text | None = None
+    license: Text | None = None
+    keywords: tuple[Text, ...] = ()
+    temporal_property: ColumnName | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def extension_from_name(cls, given: Any) -> Any:
+        """Taken from the blob's name when left out."""
+        if isinstance(given, dict) and given.get("file_extension") is None and isinstance(given.get("blob_name"), str):
+            suffix = PurePosixPath(given["blob_name"]).suffix
+            return given | {"file_extension": suffix}
+        return given
+
+    @field_validator("file_extension", mode="before")
+    @classmethod
+    def plain_extension(cls, value: Any) -> Any:
+        return value.lower().removeprefix(".") if isinstance(value, str) else value
+
+    @field_validator("blob_name")
+    @classmethod
+    def plain_path(cls, value: str) -> str:
+        parts = value.split("/")
+        if value.startswith("/") or "\\" in value or any(part in ("", ".", "..") for part in parts):
+            raise ValueError("give the blob's name inside its container, without a leading '/', '..' or empty parts")
+        if any(ord(character) < 32 for character in value):
+            raise ValueError("control characters are not allowed")
+        return value
+
+    @model_validator(mode="after")
+    def one_way_to_the_geometry(self) -> Self:
+        points = (self.lat_name, self.lon_name)
+        if self.wkt_column and any(points):
+            raise ValueError("give either lat_name and lon_name, or wkt_column, not both")
+        if (self.lat_name is None) != (self.lon_name is None):
+            raise ValueError("lat_name and lon_name go together; one of them is missing")
+        return self

@@ -1,0 +1,109 @@
+-- lock_job
+-- One transaction at a time changes a job's counters; released with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended(%(job_id)s, 0));
+
+-- insert_job
+-- Write a new job down. No row: the job exists. A unique violation: another active job holds the key.
+INSERT INTO app.jobs (job_id, job_type, total_stages, parameters, source, exclusive_key)
+VALUES (%(job_id)s, %(job_type)s, %(total_stages)s, %(parameters)s, %(source)s, %(exclusive_key)s)
+ON CONFLICT (job_id) DO NOTHING
+RETURNING *;
+
+-- restart_job
+-- Start the next run of an ended job. No row: it is active, or somebody else restarted it.
+UPDATE app.jobs
+   SET status = 'queued', run = run + 1, stage = 1, result = NULL, error = NULL, finished_at = NULL,
+       total_stages = %(total_stages)s, parameters = %(parameters)s, source = %(source)s, dispatched_at = NULL,
+       run_started_at = now(), updated_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND status IN ('completed', 'failed', 'cancelled')
+RETURNING *;
+
+-- active_job_with_key
+SELECT job_id FROM app.jobs WHERE exclusive_key = %(exclusive_key)s AND status IN ('queued', 'processing');
+
+-- get_job
+SELECT * FROM app.jobs WHERE job_id = %(job_id)s;
+
+-- next_job_dispatch
+-- Number the next sending of an open job's message. No row: the job is not at that stage any more.
+UPDATE app.jobs
+   SET dispatch = dispatch + 1
+ WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s AND status IN ('queued', 'processing')
+RETURNING dispatch;
+
+-- mark_job_dispatched
+UPDATE app.jobs
+   SET dispatched_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s AND status IN ('queued', 'processing');
+
+-- begin_stage
+-- The job enters a stage it has been advanced to. No row: it ended, or is elsewhere.
+UPDATE app.jobs
+   SET status = 'processing', updated_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s AND status IN ('queued', 'processing')
+RETURNING job_id;
+
+-- insert_stage
+-- No row: the stage is planned already.
+INSERT INTO app.job_stages (job_id, run, stage, name, expected)
+VALUES (%(job_id)s, %(run)s, %(stage)s, %(name)s, %(expected)s)
+ON CONFLICT DO NOTHING
+RETURNING stage;
+
+-- get_stage
+SELECT * FROM app.job_stages WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s;
+
+-- count_completed
+-- One more task of the stage is done; the answer says whether it was the last.
+UPDATE app.job_stages
+   SET completed = completed + 1, updated_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s
+RETURNING completed, failed, expected;
+
+-- advance_job
+-- The stage is full: the job moves to the next one.
+UPDATE app.jobs
+   SET stage = stage + 1, dispatched_at = NULL, updated_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s AND status = 'processing'
+RETURNING stage;
+
+-- finish_job
+-- End the run. No row: it has ended already.
+UPDATE app.jobs
+   SET status = %(status)s, result = coalesce(%(result)s, result), error = %(error)s,
+       finished_at = now(), updated_at = now()
+ WHERE job_id = %(job_id)s AND run = %(run)s AND status IN ('queued', 'processing')
+RETURNING *;
+
+-- record_run
+-- Keep how the run ended, before a next run overwrites it.
+INSERT INTO app.job_runs (job_id, run, status, result, error, started_at, finished_at)
+SELECT job_id, run, status, result, error, run_started_at, finished_at FROM app.jobs WHERE job_id = %(job_id)s
+ON CONFLICT DO NOTHING;
+
+-- stage_progress
+-- Per stage of a run: what was expected and how the tasks stand.
+SELECT s.stage, s.name, s.expected AS total, s.completed, s.failed,
+       count(*) FILTER (WHERE t.status = 'processing') AS processing,
+       count(*) FILTER (WHERE t.status = 'queued') AS queued,
+       count(*) FILTER (WHERE t.status = 'pending') AS pending,
+       count(*) FILTER (WHERE t.status = 'cancelled') AS cancelled,
+       coalesce(sum((t.result->>'rows_loaded')::bigint), 0) AS rows_loaded,
+       s.created_at, s.updated_at
+  FROM app.job_stages s
+  JOIN app.tasks t USING (job_id, run, stage)
+ WHERE s.job_id = %(job_id)s AND s.run = %(run)s
+ GROUP BY s.job_id, s.run, s.stage
+ ORDER BY s.stage;
+
+-- list_runs
+SELECT run, status, error, started_at, finished_at FROM app.job_runs WHERE job_id = %(job_id)s ORDER BY run;
+
+-- list_jobs
+-- Newest first, after the (created_at, job_id) of the page before.
+SELECT * FROM app.jobs
+ WHERE (%(status)s::text IS NULL OR status = %(status)s)
+   AND (%(job_type)s::text IS NULL OR job_type = %(job_type)s)
+   AND (%(before)s::timestamptz IS NULL OR (created_at, job_id) < (%(before)s, %(before_id)s::text))
+ ORDER BY created_at DESC, job_id DESC
+ LIMIT %(limit)s;

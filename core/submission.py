@@ -1,0 +1,119 @@
+"""Submitting a job: check everything, write the job down, then tell the bus."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.context import Run
+from core.errors import AlreadyTaken, Conflict, InvalidInput, InvalidParameters, Unavailable
+from core.logs import bound
+from core.machine import CoreMachine
+from core.models.enums import JobStatus, Submission
+from core.models.job import Job, NewJob
+from core.workflow import JobType
+
+log = logging.getLogger(__name__)
+
+
+class Submissions:
+    def __init__(self, machine: CoreMachine) -> None:
+        self.machine = machine
+        self.state = machine.state
+
+    def submit(self, job_type_name: str, given: Mapping[str, Any]) -> tuple[Submission, Job]:
+        """The job for this request on these bytes; the same request on the same bytes is the same job.
+
+        Raises InvalidInput, InvalidParameters (nothing was written), Conflict (another active job holds its key),
+        Unavailable (the database is away).
+        """
+        job_type = self.job_type(job_type_name)
+        params = parse(job_type, given)
+        source = job_type.source(params, self.machine.resources)
+        new = NewJob(
+            job_id=job_id_of(job_type, params, source),
+            job_type=job_type.name,
+            total_stages=len(job_type.stages),
+            parameters=params.model_dump(mode="json"),
+            source=dict(source),
+            exclusive_key=job_type.exclusive_key(params),
+        )
+        with bound(job_id=new.job_id):
+            submission, job = self.settle(job_type, params, new)
+            if job.status == JobStatus.QUEUED:
+                self.send(job)
+            log.info("job submitted", extra={"job_type": job.job_type, "submission": submission})
+        return submission, job
+
+    def job_type(self, name: str) -> JobType:
+        job_type = self.machine.registry.get(name)
+        if job_type is None:
+            known = ", ".join(self.machine.registry.names)
+            raise InvalidInput(
+                "unknown_job_type",
+                f"there is no job type {name!r}.",
+                parameter="job_type",
+                remedy=f"Use one of: {known}.",
+            )
+        return job_type
+
+    def settle(self, job_type: JobType, params: BaseModel, new: NewJob) -> tuple[Submission, Job]:
+        existing = self.state.get_job(new.job_id)
+        if existing and existing.status.is_open:
+            return Submission(existing.status), existing
+        if existing and existing.status == JobStatus.COMPLETED and self.stands(job_type, existing):
+            return Submission.ALREADY_COMPLETED, existing
+        for check in job_type.checks:
+            check(params, self.machine.resources)
+        return self.write(existing, new) or self.settle(job_type, params, new)
+
+    def stands(self, job_type: JobType, job: Job) -> bool:
+        run = Run(job.job_id, job.run, job.parameters, job_type, self.state)
+        return job_type.stands(run, self.machine.resources)
+
+    def write(self, existing: Job | None, new: NewJob) -> tuple[Submission, Job] | None:
+        try:
+            job = self.state.restart_job(existing, new) if existing else self.state.insert_job(new)
+        except AlreadyTaken:
+            holder = self.state.holder_of(new.exclusive_key or "")
+            raise Conflict(
+                f"another job is working on {new.exclusive_key}; wait for it to end, then submit again",
+                code="table_busy",
+                details={"job_id": holder},
+            ) from None
+        if job:
+            return Submission.RESUBMITTED if existing else Submission.CREATED, job
+        # Somebody submitted the same at the same time and was first.
+        return None
+
+    def send(self, job: Job) -> None:
+        """The row is its own outbox: while the bus is away, the watchdog sends the message later."""
+        try:
+            self.machine.send_job(job.job_id, job.run, job.stage)
+        except Unavailable as outage:
+            log.warning("job message not sent yet", extra={"reason": outage.message})
+
+
+def parse(job_type: JobType, given: Mapping[str, Any]) -> BaseModel:
+    try:
+        return job_type.params.model_validate(given)
+    except ValidationError as error:
+        raise InvalidParameters([told(job_type, problem) for problem in error.errors(include_url=False)]) from None
+
+
+def told(job_type: JobType, problem: Any) -> dict[str, str]:
+    parameter = ".".join(str(part) for part in problem["loc"]) or "body"
+    detail = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        known = ", ".join(field.alias or name for name, field in job_type.params.model_fields.items())
+        detail = f"there is no such parameter; known are: {known}"
+    return {"parameter": parameter, "code": problem["type"], "detail": detail}
+
+
+def job_id_of(job_type: JobType, params: BaseModel, source: Mapping[str, Any]) -> str:
+    """SHA-256, hex, of the job type, the normalized parameters and the facts about the source."""
+    content = [job_type.name, params.model_dump(mode="json"), dict(source)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,129 @@
+"""Blob storage by zone: bronze holds what users put there, silver what the app works on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    IncompleteReadError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from core.config import Settings
+from core.errors import CredentialsExpired, InvalidInput, NotFound, Rejected, Transient
+from infrastructure.identity import credential
+
+Zone = Literal["bronze", "silver"]
+DOWNLOAD_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True)
+class BlobFacts:
+    """`etag` names the bytes: new bytes have a new one."""
+
+    size: int
+    etag: str
+
+
+class BlobRepository:
+    """The blobs of one zone."""
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._service = service
+        self._container = container
+
+    @classmethod
+    def for_zone(cls, settings: Settings, zone: Zone) -> Self:
+        return cls(open_service(settings), settings.bronze_container if zone == "bronze" else settings.silver_container)
+
+    def facts(self, name: str, container: str | None = None) -> BlobFacts:
+        """Raises NotFound when there is no such blob or container."""
+        with translate_errors(name):
+            found = self._in(container).get_blob_client(name).get_blob_properties()
+        return BlobFacts(found.size, found.etag.strip('"'))
+
+    def download(self, name: str, path: Path, *, container: str | None = None, etag: str | None = None) -> None:
+        """Stream the blob into a file. Raises InvalidInput "source_changed" when it is not the one with `etag`."""
+        match: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
+        with translate_errors(name), path.open("wb") as file:
+            self._in(container).download_blob(name, **match).readinto(file)
+
+    def read(self, name: str) -> bytes:
+        with translate_errors(name):
+            return self._in(None).download_blob(name).readall()
+
+    def write(self, name: str, path: Path) -> None:
+        """Upload a file, in place of whatever was there."""
+        with translate_errors(name), path.open("rb") as file:
+            self._in(None).upload_blob(name, file, length=path.stat().st_size, overwrite=True)
+
+    def names(self, prefix: str, container: str | None = None) -> list[str]:
+        with translate_errors(prefix):
+            return list(self._in(container).list_blob_names(name_starts_with=prefix))
+
+    def delete_under(self, prefix: str) -> int:
+        """Delete every blob whose name starts with the prefix. Twice changes nothing."""
+        names = self.names(prefix)
+        with translate_errors(prefix):
+            for name in names:
+                delete_if_there(self._in(None), name)
+        return len(names)
+
+    def check(self) -> None:
+        """Raises when the zone's container cannot be reached."""
+        with translate_errors(self._container):
+            self._in(None).get_container_properties()
+
+    def _in(self, container: str | None) -> ContainerClient:
+        return self._service.get_container_client(container or self._container)
+
+
+def delete_if_there(container: ContainerClient, name: str) -> None:
+    try:
+        container.delete_blob(name)
+    except ResourceNotFoundError:
+        return
+
+
+def open_service(settings: Settings) -> BlobServiceClient:
+    options: dict[str, Any] = {"retry_total": 3, "connection_timeout": 10, "read_timeout": 60, "max_chunk_get_size": DOWNLOAD_CHUNK}
+    if settings.use_managed_identity:
+        return BlobServiceClient(str(settings.blob_account_url), credential(settings.azure_client_id), **options)
+    return BlobServiceClient.from_connection_string(str(settings.blob_connection_string), **options)
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise NotFound(f"there is no blob {name!r}", code="blob_not_found") from error
+    except ResourceModifiedError as error:
+        raise InvalidInput(
+            "source_changed",
+            f"the blob {name!r} was replaced after the job was submitted.",
+            parameter="blob_name",
+            remedy="Submit it again to load the new content.",
+        ) from error
+    except ClientAuthenticationError as error:
+        raise CredentialsExpired("the storage account refused the credentials") from error
+    except (ServiceRequestError, ServiceResponseError, IncompleteReadError) as error:
+        raise Transient("the storage account does not answer", code="storage_unavailable") from error
+    except HttpResponseError as error:
+        raise refused(error) from error
+
+
+def refused(error: HttpResponseError) -> Exception:
+    status = error.status_code or 0
+    if status in (408, 429) or status >= 500:
+        return Transient(f"the storage account answered {status}", code="storage_unavailable")
+    return Rejected(f"the storage account refused with {status} ({error.reason})", code="storage_refused")

@@ -1,0 +1,123 @@
+"""Postgres: one pool a process, transactions, errors translated once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from core.config import Settings
+from core.errors import AlreadyTaken, CredentialsExpired, Rejected, Transient, Unavailable
+from core.ports import Row
+from infrastructure.identity import postgres_token
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+# SQLSTATE classes: 08 connection, 57P operator intervention; 40 rollback, 53 resources, 55P03 lock timeout.
+AWAY = ("08", "57P")
+PASSING = ("40", "53", "55P03", "57014")
+BAD_CREDENTIALS = ("28",)
+UNIQUE_VIOLATION = "23505"
+
+
+class PostgresTransaction:
+    """Implements core.ports.Transaction on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def one(self, query: str, **params: Any) -> Row | None:
+        return self._execute(query, params).fetchone()
+
+    def all(self, query: str, **params: Any) -> list[Row]:
+        return self._execute(query, params).fetchall()
+
+    def run(self, query: str, **params: Any) -> int:
+        return self._execute(query, params).rowcount
+
+    def _execute(self, query: str, params: dict[str, Any]) -> psycopg.Cursor[Row]:
+        return self.connection.execute(query.encode(), {name: as_jsonb(value) for name, value in params.items()})
+
+
+class PostgresDatabase:
+    """Implements core.ports.Database. Tokens are fetched per connection, never frozen in the pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            settings.database_url,
+            connection_class=psycopg.Connection[dict[str, Any]],
+            kwargs=self._connection_kwargs,
+            min_size=1,
+            max_size=settings.postgis_pool_size,
+            timeout=10.0,
+            max_lifetime=30 * 60.0,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+
+    def _connection_kwargs(self) -> dict[str, Any]:
+        settings = self._settings
+        token = postgres_token(settings.azure_client_id) if settings.use_managed_identity else settings.postgis_password
+        return {
+            "password": token,
+            "sslmode": "require" if settings.use_managed_identity else settings.postgis_sslmode,
+            "application_name": "vector-etl",
+            "connect_timeout": 10,
+            "row_factory": dict_row,
+        }
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresTransaction]:
+        """Commits on leaving, rolls back on an error. Raises Unavailable, Transient or Rejected."""
+        with translate_errors(), self._pool.connection() as connection:
+            yield PostgresTransaction(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection of the pool outside any transaction (autocommit), for statements that run side by side."""
+        with translate_errors(), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def as_jsonb(value: Any) -> Any:
+    return Jsonb(value) if isinstance(value, dict) else value
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("the database does not answer") from error
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def translated(error: psycopg.Error) -> Exception:
+    state = error.sqlstate or ""
+    if state.startswith(BAD_CREDENTIALS):
+        return CredentialsExpired("the database refused the credentials")
+    if state.startswith(PASSING):
+        return Transient(f"the database could not do it just now: {message_of(error)}", code="database_busy")
+    if state == UNIQUE_VIOLATION:
+        return AlreadyTaken(message_of(error))
+    if state.startswith(AWAY) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):
+        return Unavailable("the database does not answer")
+    return Rejected(message_of(error), code="rejected_by_database", details={"sqlstate": state})
+
+
+def message_of(error: psycopg.Error) -> str:
+    """The primary message: no row of data, no statement."""
+    return error.diag.message_primary or type(error).__name__

@@ -1,0 +1,15 @@
+"""What the handlers work with, opened once per process."""
+
+from dataclasses import dataclass
+
+from core.config import Settings
+from infrastructure.blob import BlobRepository
+from infrastructure.postgresql import PostgresDatabase
+
+
+@dataclass(frozen=True)
+class Resources:
+    settings: Settings
+    database: PostgresDatabase
+    bronze: BlobRepository
+    silver: BlobRepository
