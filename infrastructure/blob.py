@@ -95,7 +95,12 @@ def delete_if_there(container: ContainerClient, name: str) -> None:
 
 
 def open_service(settings: Settings) -> BlobServiceClient:
-    options: dict[str, Any] = {"retry_total": 3, "connection_timeout": 10, "read_timeout": 60, "max_chunk_get_size": DOWNLOAD_CHUNK}
+    options: dict[str, Any] = {
+        "retry_total": 3,
+        "connection_timeout": 10,
+        "read_timeout": 60,
+        "max_chunk_get_size": DOWNLOAD_CHUNK,
+    }
     if settings.use_managed_identity:
         return BlobServiceClient(str(settings.blob_account_url), credential(settings.azure_client_id), **options)
     return BlobServiceClient.from_connection_string(str(settings.blob_connection_string), **options)

@@ -24,3 +24,4 @@ class Queries:
 jobs = Queries("jobs")
 tasks = Queries("tasks")
 janitor = Queries("janitor")
+publishing = Queries("publishing")

@@ -1,0 +1,95 @@
+-- lock_batch
+-- Two uploads of one batch cannot interleave.
+SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 1));
+
+-- forget_batch
+DELETE FROM app.batches WHERE job_id = %(job_id)s AND run = %(run)s AND batch = %(batch)s;
+
+-- forget_batches
+DELETE FROM app.batches WHERE job_id = %(job_id)s AND run = %(run)s;
+
+-- remember_batch
+INSERT INTO app.batches (job_id, run, batch, rows_loaded)
+VALUES (%(job_id)s, %(run)s, %(batch)s, %(rows)s);
+
+-- relation_kind
+-- What has the name: r is a plain table.
+SELECT c.relkind::text AS kind
+  FROM pg_class AS c
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s;
+
+-- dependents
+-- Views, and tables by foreign key, that stand on the table.
+SELECT DISTINCT coalesce(r.ev_class, k.conrelid)::regclass::text AS name
+  FROM pg_depend AS d
+  JOIN pg_class AS c ON c.oid = d.refobjid
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+  LEFT JOIN pg_constraint AS k
+    ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'f' AND k.confrelid = c.oid
+ WHERE d.refclassid = 'pg_class'::regclass AND n.nspname = %(schema)s AND c.relname = %(table)s
+   AND coalesce(r.ev_class, k.conrelid) <> c.oid
+ ORDER BY 1;
+
+-- grants
+-- Who may do what with the table besides its owner; role is null for PUBLIC.
+SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role
+  FROM pg_class AS c
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ CROSS JOIN aclexplode(c.relacl) AS a
+  LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.grantee <> c.relowner;
+
+-- published_by
+-- Which run's table this is. No row: it is not there any more, or was not published by the app.
+SELECT m.job_id, m.run, m.feature_count
+  FROM geo.table_metadata AS m
+  JOIN pg_class AS c ON c.relname = m.table_name
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = m.schema_name
+ WHERE m.schema_name = %(schema)s AND m.table_name = %(table)s;
+
+-- record_publication
+INSERT INTO geo.table_metadata (
+    schema_name, table_name, job_id, run, title, description, attribution, license, keywords, feature_count,
+    geometry_type, srid, bbox, columns, source, temporal_property, temporal_start, temporal_end,
+    stac_collection, stac_item, published_at)
+VALUES (
+    %(schema)s, %(table)s, %(job_id)s, %(run)s, %(title)s, %(description)s, %(attribution)s, %(license)s,
+    %(keywords)s, %(rows)s, %(geometry_type)s, %(srid)s, %(bbox)s, %(columns)s::jsonb, %(source)s,
+    %(temporal_property)s, %(temporal_start)s, %(temporal_end)s, %(stac_collection)s, %(stac_item)s, now())
+ON CONFLICT (schema_name, table_name) DO UPDATE
+   SET (job_id, run, title, description, attribution, license, keywords, feature_count, geometry_type, srid, bbox,
+        columns, source, temporal_property, temporal_start, temporal_end, stac_collection, stac_item, published_at)
+     = (excluded.job_id, excluded.run, excluded.title, excluded.description, excluded.attribution, excluded.license,
+        excluded.keywords, excluded.feature_count, excluded.geometry_type, excluded.srid, excluded.bbox,
+        excluded.columns, excluded.source, excluded.temporal_property, excluded.temporal_start,
+        excluded.temporal_end, excluded.stac_collection, excluded.stac_item, excluded.published_at);
+
+-- pgstac_there
+SELECT to_regprocedure('pgstac.upsert_item(jsonb)') IS NOT NULL AS there,
+       coalesce(has_schema_privilege(to_regnamespace('pgstac')::oid, 'USAGE'), false) AS allowed;
+
+-- pgstac_search_path
+-- pgSTAC's functions expect it; it ends with the transaction.
+SET LOCAL search_path = pgstac, public;
+
+-- plain_search_path
+SET LOCAL search_path = DEFAULT;
+
+-- has_collection
+SELECT id FROM pgstac.collections WHERE id = %(id)s;
+
+-- upsert_collection
+SELECT pgstac.upsert_collection(%(collection)s);
+
+-- upsert_item
+SELECT pgstac.upsert_item(%(item)s);
+
+-- versions
+SELECT current_setting('server_version') AS postgres,
+       (SELECT extversion FROM pg_extension WHERE extname = 'postgis') AS postgis,
+       to_regprocedure('pgstac.get_version()') IS NOT NULL AS pgstac;
+
+-- pgstac_version
+SELECT pgstac.get_version() AS version;

@@ -1,0 +1,35 @@
+"""pgSTAC through its own functions, in the caller's transaction."""
+
+from typing import Any
+
+import psycopg
+
+from core.ports import Transaction
+from core.sql import publishing
+from infrastructure.postgresql import message_of
+
+
+def why_unusable(tx: Transaction) -> str | None:
+    """The reason why no item can be written, or None when pgSTAC is there for this user."""
+    row = tx.one(publishing.pgstac_there)
+    if row and row["there"] and row["allowed"]:
+        return None
+    missing = "this user may not use it" if row and row["there"] else "it is not installed in this database"
+    return f"no STAC item was written, because pgSTAC cannot be used: {missing}"
+
+
+def upsert(tx: Transaction, collection: dict[str, Any], item: dict[str, Any]) -> str | None:
+    """Write the item, and its collection when it is new. Returns why pgSTAC refused this user, None when it is done.
+
+    Either both are written or nothing is: a refusal leaves the rest of the caller's transaction alone.
+    """
+    try:
+        with tx.connection.transaction():
+            tx.run(publishing.pgstac_search_path)
+            if not tx.one(publishing.has_collection, id=collection["id"]):
+                tx.run(publishing.upsert_collection, collection=collection)
+            tx.run(publishing.upsert_item, item=item)
+            tx.run(publishing.plain_search_path)
+    except psycopg.errors.InsufficientPrivilege as error:
+        return f"no STAC item was written, because pgSTAC refused this user: {message_of(error)}"
+    return None

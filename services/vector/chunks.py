@@ -1,0 +1,113 @@
+"""Chunks: what the prepare stage hands to the upload stage, as Arrow IPC streams (zstd) in the silver zone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+from core.errors import InvalidInput
+from services.vector.source import SourceBatch
+
+ROW, GEOMETRY, REASON = "__row", "__geometry", "__reason"
+OWN_FIELDS = (ROW, GEOMETRY, REASON)
+
+# One chunk of complex polygons should cost about as much as one of points.
+CHUNK_BYTES = 16 << 20
+CHUNK_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk's rows: (n,) row numbers from 1, attributes under their source names, source WKB, reject reasons."""
+
+    rows: pa.Int64Array
+    attributes: pa.RecordBatch
+    geometry: pa.BinaryArray
+    reasons: pa.StringArray
+
+
+class ChunkWriter:
+    """Splits a stream of batches into chunk files of at most `rows` rows and about CHUNK_BYTES, and gives each
+    finished one to `deliver(number, path)`, which may move it away."""
+
+    def __init__(self, folder: Path, deliver: Callable[[int, Path], None], rows: int | None) -> None:
+        self._folder = folder
+        self._deliver = deliver
+        self._most_rows = rows or CHUNK_ROWS
+        self._most_bytes = None if rows else CHUNK_BYTES
+        self._writer: ipc.RecordBatchStreamWriter | None = None
+        self._rows = self._bytes = 0
+        self.total_rows = 0
+        self.chunks = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._finish_chunk()
+        elif self._writer:
+            self._writer.close()
+
+    def write(self, batch: SourceBatch) -> None:
+        table = self._numbered(batch)
+        while table.num_rows:
+            part = table.slice(0, self._most_rows - self._rows)
+            table = table.slice(part.num_rows)
+            self._append(part)
+
+    def _numbered(self, batch: SourceBatch) -> pa.RecordBatch:
+        n = batch.attributes.num_rows
+        numbers = pa.array(np.arange(self.total_rows + 1, self.total_rows + n + 1, dtype=np.int64))
+        reasons = batch.reasons if batch.reasons is not None else pa.nulls(n, pa.string())
+        self.total_rows += n
+        return pa.RecordBatch.from_arrays(
+            [numbers, batch.geometry, reasons, *batch.attributes.columns],
+            names=[*OWN_FIELDS, *batch.attributes.schema.names],
+        )
+
+    def _append(self, part: pa.RecordBatch) -> None:
+        if self._writer is None:
+            options = ipc.IpcWriteOptions(compression="zstd")
+            self._writer = ipc.new_stream(self._path, part.schema, options=options)
+        self._writer.write_batch(part)
+        self._rows += part.num_rows
+        self._bytes += part.nbytes
+        if self._rows >= self._most_rows or (self._most_bytes and self._bytes >= self._most_bytes):
+            self._finish_chunk()
+
+    def _finish_chunk(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        path, number = self._path, self.chunks
+        self._writer, self._rows, self._bytes = None, 0, 0
+        self.chunks += 1
+        self._deliver(number, path)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self.chunks:06d}.arrow"
+
+
+def read_chunk(content: bytes) -> Iterator[Chunk]:
+    """The batches of a chunk in order. Raises InvalidInput("damaged_chunk") when it is not what was written."""
+    try:
+        with ipc.open_stream(content) as reader:
+            for batch in reader:
+                yield as_chunk(batch)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InvalidInput("damaged_chunk", f"a chunk in the silver zone cannot be read: {error}.") from error
+
+
+def as_chunk(batch: pa.RecordBatch) -> Chunk:
+    return Chunk(
+        rows=batch.column(0),
+        attributes=pa.RecordBatch.from_arrays(batch.columns[3:], schema=pa.schema(list(batch.schema)[3:])),
+        geometry=batch.column(1),
+        reasons=batch.column(2),
+    )

@@ -1,0 +1,65 @@
+"""Where a table is published, and what may stand in its way."""
+
+from dataclasses import dataclass
+
+from core.errors import InvalidInput
+from core.ports import Transaction
+from core.sql import publishing
+
+PLAIN_TABLE = "r"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a table is published, and whether it may take the place of one that is there."""
+
+    schema: str
+    table: str
+    overwrite: bool
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+
+def relation_kind(tx: Transaction, target: Target) -> str | None:
+    """pg_class.relkind of what has the target's name; None when the name is free."""
+    row = tx.one(publishing.relation_kind, schema=target.schema, table=target.table)
+    return row["kind"] if row else None
+
+
+def refuse_existing(target: Target, kind: str) -> None:
+    """Raises InvalidInput unless it is a plain table that may be overwritten."""
+    if kind != PLAIN_TABLE:
+        raise InvalidInput(
+            "name_taken",
+            f"{target} exists and is not a plain table.",
+            parameter="table_name",
+            remedy="Choose another table_name.",
+        )
+    if not target.overwrite:
+        raise InvalidInput(
+            "table_exists",
+            f"the table {target} exists.",
+            parameter="table_name",
+            remedy="Choose another table_name, or send overwrite: true to replace it.",
+        )
+
+
+def refuse_dependents(tx: Transaction, target: Target) -> None:
+    """Raises InvalidInput when views or foreign keys stand on the table: replacing it would break them."""
+    names = [row["name"] for row in tx.all(publishing.dependents, schema=target.schema, table=target.table)]
+    if names:
+        raise InvalidInput(
+            "table_has_dependents",
+            f"{target} cannot be replaced, because {', '.join(names)} depends on it.",
+            parameter="overwrite",
+            remedy="Drop what depends on it, or choose another table_name.",
+        )
+
+
+def refuse_occupied(tx: Transaction, target: Target) -> None:
+    """Raises InvalidInput when the table could not be published there now."""
+    kind = relation_kind(tx, target)
+    if kind is not None:
+        refuse_existing(target, kind)
+        refuse_dependents(tx, target)
