@@ -1,12 +1,17 @@
 """Settings, from the environment. The only reader of it."""
 
+import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.retry import RetryPolicy
+
+HOST_JSON = Path(__file__).parent.parent / "host.json"
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -44,6 +49,8 @@ class Settings(BaseSettings):
     max_task_attempts: int = Field(default=3, ge=1, le=10)
     retry_base_seconds: float = Field(default=5.0, gt=0)
     outage_patience_seconds: float = Field(default=120.0, ge=0)
+    task_watchdog_schedule: str = "0 * * * * *"
+    function_timeout: str | None = Field(default=None, validation_alias="AzureFunctionsJobHost__functionTimeout")
     log_level: str = "INFO"
 
     @field_validator("allowed_containers", "allowed_schemas", mode="before")
@@ -73,10 +80,26 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((self.bronze_container, *self.allowed_containers)))
 
     @property
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.max_task_attempts, self.retry_base_seconds)
+
+    @property
+    def function_timeout_seconds(self) -> float:
+        """How long a function may run: host.json, or the setting that overrides it."""
+        return timespan_seconds(self.function_timeout or json.loads(HOST_JSON.read_text())["functionTimeout"])
+
+    @property
     def database_url(self) -> str:
         """Without the password: that is given per connection."""
         host = f"{quote(self.postgis_host)}:{self.postgis_port}"
         return f"postgresql://{quote(self.postgis_user, safe='')}@{host}/{quote(self.postgis_database)}"
+
+
+def timespan_seconds(text: str) -> float:
+    """[d.]hh:mm:ss, as host.json writes it."""
+    days, _, clock = text.rpartition(".") if "." in text.split(":")[0] else ("0", "", text)
+    hours, minutes, seconds = clock.split(":")
+    return ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
 
 
 @lru_cache(maxsize=1)

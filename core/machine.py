@@ -13,7 +13,7 @@ from core.errors import Fenced, InvalidInput, Unavailable, WorkerLost
 from core.logs import bound
 from core.models.job import Job
 from core.models.messages import Delivery, JobMessage, Outgoing, TaskMessage
-from core.models.task import ClaimedTask
+from core.models.task import ClaimedTask, Task
 from core.ports import Bus, Transaction
 from core.retry import Failed, Retry, RetryPolicy, judge
 from core.state_manager import StateManager, Waiting
@@ -34,12 +34,19 @@ class Patience:
 
 class CoreMachine:
     def __init__(
-        self, state: StateManager, bus: Bus, registry: Registry, resources: Any, patience: Patience | None = None
+        self,
+        state: StateManager,
+        bus: Bus,
+        registry: Registry,
+        resources: Any,
+        retry: RetryPolicy | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.state = state
         self.bus = bus
         self.registry = registry
         self.resources = resources
+        self.policy = retry or RetryPolicy()
         self.patience = patience or Patience()
 
     # Jobs
@@ -120,15 +127,14 @@ class CoreMachine:
         """Run the handler and complete the task; Done says whether the job advanced."""
 
         def run() -> bool:
-            self.refuse_lost_cause(task, policy.max_attempts)
+            self.refuse_lost_cause(task)
             result = self.handle(task)
             return self.patiently(lambda: self.state.complete_task(task, result))
 
-        policy = self.registry[task.job_type].retry
-        return guarded(run, task.failures + 1, policy)
+        return guarded(run, task.failures + 1, self.policy)
 
-    def refuse_lost_cause(self, task: ClaimedTask, limit: int) -> None:
-        if task.failures >= limit:
+    def refuse_lost_cause(self, task: ClaimedTask) -> None:
+        if task.failures >= self.policy.max_attempts:
             raise WorkerLost(
                 f"the worker died or timed out {task.failures} times while it ran this task"
                 " (out of memory, a crash, or the function timeout)"
@@ -162,7 +168,7 @@ class CoreMachine:
             log.info("task waits for its next attempt", extra={"after_seconds": round(outcome.after_seconds, 2)})
             self.dispatch([again])
 
-    def fail_task(self, task: ClaimedTask, error: dict[str, Any]) -> None:
+    def fail_task(self, task: Task, error: dict[str, Any]) -> None:
         if self.state.fail_task(task, error):
             log.error("task and job failed", extra={"code": error["code"], "reason": error["message"]})
             self.release(task.job_id)

@@ -1,14 +1,13 @@
 """How a job type is declared: parameters, checks at submission, stages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
 from core.ports import Transaction
-from core.retry import RetryPolicy
 
 R = TypeVar("R", bound=BaseModel)
 R_co = TypeVar("R_co", bound=BaseModel, covariant=True)
@@ -103,7 +102,6 @@ class JobType:
     exclusive_key: Callable[[Any], str | None] = lambda _params: None
     stands: Callable[[RunView, Any], bool] = lambda _run, _resources: True
     release: Callable[[RunView, Any], None] = nothing_to_release
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def stage(self, number: int) -> Stage:
         """The stage with this number, from 1."""

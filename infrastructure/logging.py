@@ -27,12 +27,13 @@ class EventFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str) -> None:
-    """The app's own loggers write events; the SDKs' speak up only when something is wrong."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(EventFormatter())
+    """Events on whatever handlers the host gave the root logger, else on stdout. The SDKs speak up only when
+    something is wrong."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(sys.stdout))
+    for handler in root.handlers:
+        handler.setFormatter(EventFormatter())
+    root.setLevel(logging.WARNING)
     for name in ("core", "jobs", "services", "infrastructure", "triggers"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
-    for name in ("azure", "uamqp", "psycopg.pool"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(level)

@@ -22,7 +22,7 @@ def item_id_of(schema: str, table: str) -> str:
 
 def collection() -> dict[str, Any]:
     """The collection of all published tables, made when the first item needs it."""
-    extent = pystac.Extent(pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([[None, None]]))
+    extent = pystac.Extent(pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([None, None]))
     made = pystac.Collection(
         COLLECTION, "Vector tables in PostGIS, one item per table.", extent, title="Vector tables", license="other"
     )

@@ -6,21 +6,23 @@ The only place with dynamic SQL: every name goes through psycopg.sql.
 import base64
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 
 import pyarrow as pa
-from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from core.models.results import ColumnInfo
 from core.ports import Transaction
 from core.sql import publishing
 from infrastructure.postgresql import Connection, PostgresDatabase
+from services.vector.copy_encoding import copy_encoder
 from services.vector.target import Target, refuse_existing, relation_kind
 
 STAGING = "staging"
 SRID = 4326
+IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class IndexPlan:
 
 
 PRIMARY_KEY = IndexPlan("pkey", "btree", ("id",), unique=True)
-BATCH_INDEX = IndexPlan("batch", "btree", ("etl_batch_id",))
-SPATIAL_INDEX = IndexPlan("geom", "gist", ("geom",))
+BATCH_INDEX = IndexPlan("batch_idx", "btree", ("etl_batch_id",))
+SPATIAL_INDEX = IndexPlan("geom_idx", "gist", ("geom",))
 
 
 def staging_name(job_id: str, run: int) -> str:
@@ -60,14 +62,13 @@ class VectorToPostGISHandler:
         """An empty staging table for the run, whatever was there before. Returns its name."""
         name = staging_name(job_id, run)
         table = sql.Identifier(STAGING, name)
-        columns = [sql.SQL("id bigint NOT NULL"), sql.SQL("etl_batch_id integer NOT NULL")]
+        columns: list[sql.Composable] = [sql.SQL("id bigint NOT NULL"), sql.SQL("etl_batch_id integer NOT NULL")]
         columns += [
-            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type))  # type: ignore[arg-type]
-            for column in shape.columns
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type)) for column in shape.columns
         ]
         columns.append(
             sql.SQL("geom geometry({}, {}) NOT NULL").format(sql.SQL(shape.geometry_type), sql.SQL(str(SRID)))
-        )  # type: ignore[arg-type]
+        )
         tx.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
         tx.connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(columns)))
         # Large geometries load in a third of the time with lz4 instead of pglz, small ones no slower.
@@ -95,7 +96,7 @@ class VectorToPostGISHandler:
         """Build the primary key and the indexes of the staging table side by side, then analyse it."""
         name = staging_name(job_id, run)
         table = sql.Identifier(STAGING, name)
-        statements = [index_statement(table, name, plan) for plan in plans]
+        statements = [index_statement(table, f"{name}_{number}", plan) for number, plan in enumerate(plans)]
         with ThreadPoolExecutor(max_workers=2) as pool:
             for done in [pool.submit(self._execute, statement) for statement in statements]:
                 done.result()
@@ -126,11 +127,14 @@ class VectorToPostGISHandler:
                 sql.Identifier(target.schema, name), sql.Identifier(target.table)
             )
         )
-        for plan in plans:
-            old = sql.Identifier(target.schema, f"{name}_{plan.suffix}")
-            execute(sql.SQL("ALTER INDEX {} RENAME TO {}").format(old, sql.Identifier(f"{target.table}_{plan.suffix}")))
-        key = sql.Identifier(f"{target.table}_{PRIMARY_KEY.suffix}")
-        execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY USING INDEX {}").format(published, key))
+        for number, plan in enumerate(plans):
+            old, new = f"{name}_{number}", free_name(tx, target, plan.suffix)
+            execute(
+                sql.SQL("ALTER INDEX {} RENAME TO {}").format(sql.Identifier(target.schema, old), sql.Identifier(new))
+            )
+            if plan is PRIMARY_KEY:
+                key = sql.SQL("ALTER TABLE {} ADD PRIMARY KEY USING INDEX {}")
+                execute(key.format(published, sql.Identifier(new)))
         for grant in grants:
             execute(grant)
 
@@ -184,7 +188,7 @@ def copy_rows(connection: Connection, table: sql.Identifier, batches: Iterable[p
     first = next(stream, None)
     if first is None:
         return 0
-    encoder = ArrowToPostgresBinaryEncoder(first.schema)
+    encoder = copy_encoder(first.schema)
     columns = sql.SQL(", ").join(map(sql.Identifier, first.schema.names))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, columns)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -202,11 +206,20 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
     """IF NOT EXISTS: the stage may run again after a crash."""
     return sql.SQL("CREATE {} INDEX IF NOT EXISTS {} ON {} USING {} ({})").format(
         sql.SQL("UNIQUE" if plan.unique else ""),
-        sql.Identifier(f"{name}_{plan.suffix}"),
+        sql.Identifier(name),
         table,
-        sql.SQL(plan.method),  # type: ignore[arg-type]
+        sql.SQL(plan.method),
         sql.SQL(", ").join(map(sql.Identifier, plan.columns)),
     )
+
+
+def free_name(tx: Transaction, target: Target, suffix: str) -> str:
+    """A name for an index of the table that nothing in its schema has, within the 63 bytes of an identifier."""
+    for ending in (f"_{suffix}", *(f"_{suffix}{number}" for number in count(2))):
+        name = target.table[: IDENTIFIER_BYTES - len(ending)] + ending
+        if relation_kind(tx, replace(target, table=name)) is None:
+            return name
+    raise AssertionError("count() never ends")
 
 
 def grants_of(tx: Transaction, target: Target) -> list[sql.Composed]:

@@ -1,0 +1,212 @@
+"""The last stage: index, count, swap into place, catalog."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pydantic_core
+
+from core.errors import InvalidInput
+from core.models.results import (
+    ProcessVectorStage1Result,
+    Published,
+    Receipt,
+    StacParams,
+    StacReference,
+    Uploaded,
+)
+from core.models.vector import ProcessVectorParams
+from core.ports import Transaction
+from core.sql import publishing
+from core.workflow import InTransaction, TaskContext
+from infrastructure import pgstac
+from infrastructure.resources import Resources
+from services import stac_vector
+from services.timing import Stopwatch
+from services.vector.postgis_handler import (
+    BATCH_INDEX,
+    PRIMARY_KEY,
+    SPATIAL_INDEX,
+    SRID,
+    IndexPlan,
+    VectorToPostGISHandler,
+)
+from services.vector.survey import listed
+from services.vector.target import Target
+
+log = logging.getLogger(__name__)
+Interval = tuple[datetime, datetime]
+
+
+def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Published]:  # noqa: ARG001
+    """Index the staging table, then publish it in the transaction that completes the task: readers see the whole
+    table with its metadata and STAC item, or what was there before."""
+    resources: Resources = ctx.resources
+    params: ProcessVectorParams = ctx.params
+    prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
+    receipt = add_up(prepared, ctx.results("upload_chunks"))
+    plans = index_plans(params)
+    handler = VectorToPostGISHandler(resources.database)
+    watch = Stopwatch()
+    with watch.measured("index"):
+        handler.build_indexes(ctx.job_id, ctx.run, plans)
+    ctx.progress()
+    return InTransaction(Publication(ctx, params, prepared, receipt, plans, handler, watch).publish)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Everything that becomes visible together."""
+
+    ctx: TaskContext
+    params: ProcessVectorParams
+    prepared: ProcessVectorStage1Result
+    receipt: Receipt
+    plans: list[IndexPlan]
+    handler: VectorToPostGISHandler
+    watch: Stopwatch
+
+    def publish(self, tx: Transaction) -> Published:
+        with self.watch.measured("count"):
+            bbox = self.measured(tx)
+        interval = self.interval(tx)
+        replaced = self.replaced_rows(tx)
+        with self.watch.measured("swap"):
+            target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
+            self.handler.publish(tx, self.ctx.job_id, self.ctx.run, target, self.plans)
+        with self.watch.measured("stac"):
+            stac, reason = self.catalog(tx, bbox, interval)
+        tx.run(publishing.record_publication, **self.metadata(bbox, interval, stac))
+        tx.run(publishing.forget_batches, job_id=self.ctx.job_id, run=self.ctx.run)
+        return Published(
+            rows=self.receipt.loaded,
+            bbox=bbox,
+            replaced_rows=replaced,
+            stac=stac,
+            degraded=reason is not None,
+            degraded_reason=reason,
+            indexes=[f"{plan.method} ({', '.join(plan.columns)})" for plan in self.plans],
+            seconds=self.watch.seconds,
+        )
+
+    def measured(self, tx: Transaction) -> list[float]:
+        """The extent, once the rows in the table are as many as the uploads say they loaded."""
+        rows, bbox = self.handler.measure(tx, self.ctx.job_id, self.ctx.run)
+        if rows != self.receipt.loaded or bbox is None:
+            raise InvalidInput(
+                "rows_do_not_add_up", f"the uploads loaded {self.receipt.loaded} rows, but the table has {rows}."
+            )
+        return bbox
+
+    def interval(self, tx: Transaction) -> Interval | None:
+        column = self.params.temporal_property
+        return self.handler.value_range(tx, self.ctx.job_id, self.ctx.run, column) if column else None
+
+    def replaced_rows(self, tx: Transaction) -> int | None:
+        name = {"schema": self.params.schema_name, "table": self.params.table_name}
+        row = tx.one(publishing.published_by, **name)
+        return row["feature_count"] if row else None
+
+    def catalog(
+        self, tx: Transaction, bbox: list[float], interval: Interval | None
+    ) -> tuple[StacReference | None, str | None]:
+        """The item's place in the catalog, or why there is none."""
+        data = self.prepared.result
+        item = stac_vector.build_item(
+            self.params,
+            geometry_type=data.geometry_type,
+            columns=data.columns,
+            rows=self.receipt.loaded,
+            bbox=bbox,
+            published_at=datetime.now(UTC),
+            interval=interval,
+            etl=self.provenance(),
+        )
+        reason = pgstac.why_unusable(tx) or pgstac.upsert(tx, stac_vector.collection(), item)
+        if reason:
+            log.warning("published without a STAC item", extra={"reason": reason})
+            return None, reason
+        return StacReference(collection=stac_vector.COLLECTION, item_id=item["id"]), None
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "etl:job_id": self.ctx.job_id,
+            "etl:run": self.ctx.run,
+            "etl:source": self.source(),
+            "etl:rows": self.receipt.model_dump(),
+        }
+
+    def source(self) -> dict[str, Any]:
+        data = self.prepared.result
+        return {
+            "blob_name": self.params.blob_name,
+            "sha256": self.prepared.source_sha256,
+            "bytes": self.prepared.source_bytes,
+            "layer": data.layer,
+            "driver": data.driver,
+            "crs": data.source_crs,
+        }
+
+    def metadata(self, bbox: list[float], interval: Interval | None, stac: StacReference | None) -> dict[str, Any]:
+        params, data = self.params, self.prepared.result
+        return {
+            "schema": params.schema_name,
+            "table": params.table_name,
+            "job_id": self.ctx.job_id,
+            "run": self.ctx.run,
+            **params.model_dump(include={"title", "description", "attribution", "license", "temporal_property"}),
+            "keywords": list(params.keywords),
+            "rows": self.receipt.loaded,
+            "geometry_type": data.geometry_type,
+            "srid": SRID,
+            "bbox": bbox,
+            "columns": pydantic_core.to_json(data.columns).decode(),
+            "source": self.source(),
+            "temporal_start": interval[0] if interval else None,
+            "temporal_end": interval[1] if interval else None,
+            "stac_collection": stac.collection if stac else None,
+            "stac_item": stac.item_id if stac else None,
+        }
+
+
+def add_up(prepared: ProcessVectorStage1Result, uploads: Sequence[Uploaded]) -> Receipt:
+    """The receipt of all uploads. Raises InvalidInput when rows are missing, or none is left."""
+    rejected: Counter[str] = Counter()
+    for upload in uploads:
+        rejected.update(upload.rejected)
+
+    def total(of: Callable[[Uploaded], int]) -> int:
+        return sum(map(of, uploads))
+
+    receipt = Receipt(
+        read=total(lambda upload: upload.rows_read),
+        loaded=total(lambda upload: upload.rows_loaded),
+        rejected=dict(rejected),
+        repaired=total(lambda upload: upload.repaired),
+        promoted=total(lambda upload: upload.promoted),
+        flattened=total(lambda upload: upload.flattened),
+    )
+    if receipt.read != prepared.result.total_features:
+        raise InvalidInput(
+            "rows_do_not_add_up",
+            f"the source has {prepared.result.total_features} rows, but the uploads read {receipt.read}.",
+        )
+    if receipt.loaded == 0:
+        raise InvalidInput(
+            "no_usable_features",
+            f"none of the {receipt.read} rows read could be loaded: {listed(receipt.rejected)}.",
+            parameter="blob_name",
+            details={"rejected": receipt.rejected},
+        )
+    return receipt
+
+
+def index_plans(params: ProcessVectorParams) -> list[IndexPlan]:
+    """The largest first: they are built side by side."""
+    wanted = [SPATIAL_INDEX] if params.indexes.spatial else []
+    wanted += [PRIMARY_KEY, BATCH_INDEX]
+    columns = dict.fromkeys((*params.indexes.attributes, *params.indexes.temporal))
+    return wanted + [IndexPlan(f"{column[:40]}_idx", "btree", (column,)) for column in columns]

@@ -1,0 +1,59 @@
+"""The source as a local file, for as long as it is needed."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from core.errors import InvalidInput
+from core.models.vector import ProcessVectorParams
+from core.workflow import TaskContext
+from infrastructure.resources import Resources
+
+SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
+
+
+def download(ctx: TaskContext, params: ProcessVectorParams, folder: Path) -> Path:
+    """The source as a local file, with its sidecars when it is a bare shapefile. Raises InvalidInput when it is too
+    large or not the one that was submitted."""
+    resources: Resources = ctx.resources
+    container = params.container_name
+    facts = resources.bronze.facts(params.blob_name, container)
+    refuse_too_large(facts.size, resources.settings.max_source_mb)
+    path = folder / f"source.{params.file_extension}"
+    resources.bronze.download(params.blob_name, path, container=container, etag=ctx.source["etag"])
+    if params.file_extension == "shp":
+        stem = str(PurePosixPath(params.blob_name).with_suffix(""))
+        there = {name.lower(): name for name in resources.bronze.names(stem, container)}
+        for suffix in SIDECARS:
+            if name := there.get(f"{stem}{suffix}".lower()):
+                resources.bronze.download(name, path.with_suffix(suffix), container=container)
+    return path
+
+
+def refuse_too_large(size: int, limit_mb: int) -> None:
+    if size > limit_mb << 20:
+        raise InvalidInput(
+            "source_too_large",
+            f"the file has {size / (1 << 20):.1f} MB, more than the limit of {limit_mb} MB.",
+            parameter="blob_name",
+            remedy="Split it, or raise MAX_SOURCE_MB.",
+            details={"bytes": size, "limit_mb": limit_mb},
+        )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Removed on every way out; what a killed process leaves is found by its name."""
+    folder = Path(tempfile.mkdtemp(prefix="vector-etl-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,138 @@
+"""GET /api/jobs/status/{job_id} and GET /api/jobs"""
+
+import base64
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import azure.functions as func
+
+from core.errors import InvalidInput, NotFound
+from core.models.enums import JobStatus
+from core.models.job import Job
+from core.sql import jobs, tasks
+from core.workflow import JobType
+from triggers.http import edge, json_response
+from triggers.wiring import machine
+
+bp = func.Blueprint()
+JOB_ID = re.compile(r"[0-9a-f]{64}")
+MOST_TASKS = 1000
+MOST_JOBS = 200
+
+
+@bp.route(route="jobs/status/{job_id}", methods=["GET"])
+@edge
+def get_job_status(req: func.HttpRequest) -> func.HttpResponse:
+    job = existing_job(req.route_params["job_id"])
+    body = described(job) | {"progress": progress(job)}
+    if req.params.get("verbose", "").lower() in ("true", "1"):
+        body |= verbose(job)
+    headers = {"Retry-After": "1"} if job.status.is_open else None
+    return json_response(body, headers=headers)
+
+
+@bp.route(route="jobs", methods=["GET"])
+@edge
+def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
+    """Newest first. Filters: status, job_type; limit (1-200); `after` as a page's `next` gives it."""
+    limit = whole_number(req, "limit", default=50, most=MOST_JOBS)
+    before, before_id = page_start(req.params.get("after"))
+    with machine().state.database.transaction() as tx:
+        rows = tx.all(
+            jobs.list_jobs,
+            status=job_status(req.params.get("status")),
+            job_type=req.params.get("job_type"),
+            before=before,
+            before_id=before_id,
+            limit=limit + 1,
+        )
+    page = [Job.model_validate(row) for row in rows[:limit]]
+    more = page_end(page[-1]) if len(rows) > limit else None
+    return json_response({"jobs": [described(job) for job in page], "next": more})
+
+
+def existing_job(job_id: str) -> Job:
+    job = machine().state.get_job(job_id) if JOB_ID.fullmatch(job_id) else None
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}", code="job_not_found")
+    return job
+
+
+def described(job: Job) -> dict[str, Any]:
+    job_type = machine().registry.get(job.job_type)
+    return {
+        "job_id": job.job_id,
+        "job_type": job.job_type,
+        "status": job.status,
+        "stage": min(job.stage, job.total_stages),
+        "stage_name": stage_name(job, job_type),
+        "total_stages": job.total_stages,
+        "run": job.run,
+        "parameters": job.parameters,
+        "result_data": job.result,
+        "error": job.error,
+        "created_at": job.created_at.isoformat(),
+        "updated_at": job.updated_at.isoformat(),
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+    }
+
+
+def stage_name(job: Job, job_type: JobType | None) -> str | None:
+    return job_type.stage(min(job.stage, job.total_stages)).name if job_type else None
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """percent: every stage counts the same, by its completed tasks. rows_loaded: of the upload stage, so far."""
+    with machine().state.database.transaction() as tx:
+        stages = tx.all(jobs.stage_progress, job_id=job.job_id, run=job.run)
+    counted = ("total", "completed", "failed", "processing", "queued", "pending")
+    done = sum(stage["completed"] / stage["total"] for stage in stages)
+    current = stages[-1] if stages else None
+    return {
+        "percent": 100.0 if job.status == JobStatus.COMPLETED else round(100 * done / job.total_stages, 1),
+        "summary": f"{current['name']}: {current['completed']} of {current['total']} tasks" if current else "waiting",
+        "rows_loaded": int(sum(stage["rows_loaded"] for stage in stages)),
+        "stages": {
+            str(stage["stage"]): {"name": stage["name"], **{name: stage[name] for name in counted}} for stage in stages
+        },
+    }
+
+
+def verbose(job: Job) -> dict[str, Any]:
+    """The tasks of the current run, up to MOST_TASKS, and how earlier runs ended."""
+    with machine().state.database.transaction() as tx:
+        listed = tx.all(tasks.list_tasks, job_id=job.job_id, run=job.run, limit=MOST_TASKS)
+        runs = tx.all(jobs.list_runs, job_id=job.job_id)
+    return {"tasks": listed, "runs": runs, "source": job.source}
+
+
+def job_status(value: str | None) -> str | None:
+    if value is not None and value not in list(JobStatus):
+        known = ", ".join(JobStatus)
+        raise InvalidInput("invalid_parameter", f"status is one of: {known}.", parameter="status")
+    return value
+
+
+def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int) -> int:
+    value = req.params.get(name, str(default))
+    if not value.isdecimal() or not 1 <= int(value) <= most:
+        raise InvalidInput("invalid_parameter", f"{name} is a whole number from 1 to {most}.", parameter=name)
+    return int(value)
+
+
+def page_end(job: Job) -> str:
+    return base64.urlsafe_b64encode(json.dumps([job.created_at.isoformat(), job.job_id]).encode()).decode()
+
+
+def page_start(after: str | None) -> tuple[datetime | None, str | None]:
+    if after is None:
+        return None, None
+    try:
+        created_at, job_id = json.loads(base64.urlsafe_b64decode(after))
+        return datetime.fromisoformat(created_at), str(job_id)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(
+            "invalid_parameter", "after is not a page's `next`.", parameter="after", remedy="Leave it out to start."
+        ) from error

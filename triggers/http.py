@@ -1,0 +1,85 @@
+"""The HTTP edge: JSON in, JSON or problem+json (RFC 9457) out."""
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import azure.functions as func
+
+from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient
+
+log = logging.getLogger(__name__)
+Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
+
+TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 500: "Internal error", 503: "Service unavailable"}
+
+
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(body, default=str), status_code=status, headers=headers, mimetype="application/json"
+    )
+
+
+def edge(endpoint: Endpoint) -> Endpoint:
+    """Turn whatever an endpoint raises into a problem. Never a traceback, never a secret."""
+
+    @functools.wraps(endpoint)
+    def answered(req: func.HttpRequest) -> func.HttpResponse:
+        try:
+            return endpoint(req)
+        except AppError as error:
+            return problem(error)
+        except Exception:
+            log.exception("request failed", extra={"url": req.url.split("?")[0]})
+            return problem(AppError("something went wrong in the app; its log has the details"))
+
+    return answered
+
+
+def problem(error: AppError) -> func.HttpResponse:
+    status = status_of(error)
+    told = {
+        "type": "about:blank",
+        "title": TITLES[status],
+        "status": status,
+        "code": error.code,
+        "detail": error.message,
+        **({"errors": errors} if (errors := errors_of(error)) else {}),
+        **error.details,
+    }
+    headers = {"Retry-After": "10"} if status == 503 else None
+    return func.HttpResponse(json.dumps(told), status_code=status, headers=headers, mimetype="application/problem+json")
+
+
+def status_of(error: AppError) -> int:
+    match error:
+        case InvalidInput() | InvalidParameters():
+            return 400
+        case NotFound():
+            return 404
+        case Conflict():
+            return 409
+        case Transient():
+            return 503
+    return 500
+
+
+def errors_of(error: AppError) -> list[dict[str, str]]:
+    if isinstance(error, InvalidParameters):
+        return error.errors
+    if isinstance(error, InvalidInput) and error.parameter:
+        return [{"parameter": error.parameter, "code": error.code, "detail": error.message}]
+    return []
+
+
+def json_object(req: func.HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object. Raises InvalidInput("malformed_json")."""
+    try:
+        body = json.loads(req.get_body() or b"{}")
+    except ValueError as error:
+        raise InvalidInput("malformed_json", f"the body is not JSON: {error}.", parameter="body") from error
+    if not isinstance(body, dict):
+        raise InvalidInput("malformed_json", "the body is not a JSON object.", parameter="body")
+    return body

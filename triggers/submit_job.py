@@ -1,0 +1,42 @@
+"""POST /api/jobs/submit/{job_type}"""
+
+import azure.functions as func
+
+from core.models.enums import Submission
+from core.models.job import Job
+from triggers.http import edge, json_object, json_response
+from triggers.wiring import submissions
+
+bp = func.Blueprint()
+
+MESSAGES = {
+    Submission.CREATED: "The job was created.",
+    Submission.QUEUED: "The same job is waiting already.",
+    Submission.PROCESSING: "The same job is running already.",
+    Submission.ALREADY_COMPLETED: "The same job was completed; its result stands.",
+    Submission.RESUBMITTED: "The job was started again; how earlier runs ended is kept.",
+}
+
+
+@bp.route(route="jobs/submit/{job_type}", methods=["POST"])
+@edge
+def submit_job(req: func.HttpRequest) -> func.HttpResponse:
+    submission, job = submissions().submit(req.route_params["job_type"], json_object(req))
+    location = status_url(req, job)
+    body = {
+        "job_id": job.job_id,
+        "job_type": job.job_type,
+        "status": submission,
+        "message": MESSAGES[submission],
+        "parameters": job.parameters,
+        "links": {"status": location},
+    }
+    if submission == Submission.ALREADY_COMPLETED:
+        return json_response(body, 200, {"Location": location})
+    return json_response(body, 202, {"Location": location, "Retry-After": "1"})
+
+
+def status_url(req: func.HttpRequest, job: Job) -> str:
+    """Beside the URL that was called, so that it holds behind a proxy too."""
+    base = req.url.split("?")[0].rsplit("/jobs/submit/", 1)[0]
+    return f"{base}/jobs/status/{job.job_id}"

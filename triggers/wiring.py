@@ -1,0 +1,68 @@
+"""The one composition root: what a process needs is opened when it is first used, and kept."""
+
+from functools import lru_cache
+
+from core.config import settings
+from core.machine import CoreMachine, Patience
+from core.state_manager import StateManager
+from core.submission import Submissions
+from core.workflow import Registry
+from infrastructure.blob import BlobRepository
+from infrastructure.logging import set_up_logging
+from infrastructure.migrate import migrate
+from infrastructure.postgresql import PostgresDatabase
+from infrastructure.resources import Resources
+from infrastructure.service_bus import ServiceBus
+from jobs.hello_world import HELLO_WORLD
+from jobs.process_vector import PROCESS_VECTOR
+from services.janitor_service import JanitorService, Limits
+
+# A worker may be silent a little longer than a function may run, before it is given up.
+STALE_GRACE_SECONDS = 300.0
+
+set_up_logging(settings().log_level)
+
+
+@lru_cache(maxsize=1)
+def resources() -> Resources:
+    """Raises Unavailable while the database is away; the next call tries again."""
+    config = settings()
+    database = PostgresDatabase(config)
+    try:
+        migrate(database, config)
+    except BaseException:
+        database.close()
+        raise
+    return Resources(
+        config, database, BlobRepository.for_zone(config, "bronze"), BlobRepository.for_zone(config, "silver")
+    )
+
+
+@lru_cache(maxsize=1)
+def bus() -> ServiceBus:
+    return ServiceBus(settings())
+
+
+@lru_cache(maxsize=1)
+def machine() -> CoreMachine:
+    held = resources()
+    return CoreMachine(
+        StateManager(held.database),
+        bus(),
+        Registry(HELLO_WORLD, PROCESS_VECTOR),
+        held,
+        settings().retry_policy,
+        Patience(settings().outage_patience_seconds),
+    )
+
+
+@lru_cache(maxsize=1)
+def submissions() -> Submissions:
+    return Submissions(machine())
+
+
+@lru_cache(maxsize=1)
+def janitors() -> JanitorService:
+    config = settings()
+    limits = Limits(stale=config.function_timeout_seconds + STALE_GRACE_SECONDS, max_attempts=config.max_task_attempts)
+    return JanitorService(machine(), limits)
