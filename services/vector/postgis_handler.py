@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
+from itertools import chain, count
 
 import pyarrow as pa
 from psycopg import sql
@@ -215,7 +215,7 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
 
 def free_name(tx: Transaction, target: Target, suffix: str) -> str:
     """A name for an index of the table that nothing in its schema has, within the 63 bytes of an identifier."""
-    for ending in (f"_{suffix}", *(f"_{suffix}{number}" for number in count(2))):
+    for ending in chain([f"_{suffix}"], (f"_{suffix}{number}" for number in count(2))):
         name = target.table[: IDENTIFIER_BYTES - len(ending)] + ending
         if relation_kind(tx, replace(target, table=name)) is None:
             return name
