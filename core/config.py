@@ -18,7 +18,7 @@ Names = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """local.settings.example.json explains each. A missing or contradictory one stops the start."""
 
-    model_config = SettingsConfigDict(case_sensitive=False, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, extra="ignore", frozen=True)
 
     use_managed_identity: bool = False
     azure_client_id: str | None = None
