@@ -16,7 +16,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
 
 from core.config import Settings
 from core.errors import CredentialsExpired, InvalidInput, NotFound, Rejected, Transient
@@ -95,8 +95,10 @@ def delete_if_there(container: ContainerClient, name: str) -> None:
 
 
 def open_service(settings: Settings) -> BlobServiceClient:
+    # The SDK's own pauses (15 s, 18 s, ...) would outlast a client's patience: a task is tried again anyway.
+    retry = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=2, random_jitter_range=1)
     options: dict[str, Any] = {
-        "retry_total": 3,
+        "retry_policy": retry,
         "connection_timeout": 10,
         "read_timeout": 60,
         "max_chunk_get_size": DOWNLOAD_CHUNK,

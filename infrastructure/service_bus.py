@@ -2,11 +2,12 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSender
+from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.exceptions import (
     MessageSizeExceededError,
     MessagingEntityNotFoundError,
@@ -20,72 +21,69 @@ from core.errors import Rejected, Unavailable
 from core.models.messages import Outgoing
 from infrastructure.identity import credential
 
+L = TypeVar("L", ServiceBusSender, ServiceBusReceiver)
+
 
 class ServiceBus:
-    """Implements core.ports.Bus. The SDK's senders are not thread-safe, so each has a lock."""
+    """Implements core.ports.Bus. The SDK's senders and receivers are not thread-safe, so each has a lock."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        client = open_client(settings)
-        self._jobs = LockedSender(client, settings.jobs_queue)
-        self._tasks = LockedSender(client, settings.vector_tasks_queue)
-        self._client = client
+        self._client = client = open_client(settings)
+        queues = (settings.jobs_queue, settings.vector_tasks_queue)
+        self._jobs, self._tasks = (Link(queue, partial(client.get_queue_sender, queue)) for queue in queues)
+        self._browsers = [Link(queue, partial(client.get_queue_receiver, queue)) for queue in queues]
 
     def send_jobs(self, messages: Sequence[Outgoing]) -> None:
-        self._jobs.send(messages)
+        with self._jobs.open() as sender:
+            send(sender, messages)
 
     def send_tasks(self, messages: Sequence[Outgoing]) -> None:
-        self._tasks.send(messages)
+        with self._tasks.open() as sender:
+            send(sender, messages)
 
     def check(self) -> None:
         """Raises Unavailable or Rejected when a queue cannot be looked into."""
-        for queue in (self._settings.jobs_queue, self._settings.vector_tasks_queue):
-            with translate_errors(queue), self._client.get_queue_receiver(queue) as receiver:
+        for browser in self._browsers:
+            with browser.open() as receiver:
                 receiver.peek_messages(max_message_count=1)
 
     def close(self) -> None:
         self._client.close()
 
 
-class LockedSender:
-    """A sender that is opened when first used, kept, and opened anew after an error."""
+class Link(Generic[L]):
+    """A sender or receiver of a queue: opened when first used, then kept; after an error, opened anew."""
 
-    def __init__(self, client: ServiceBusClient, queue: str) -> None:
-        self._client = client
+    def __init__(self, queue: str, connect: Callable[[], L]) -> None:
         self._queue = queue
+        self._connect: Callable[[], L] = connect
         self._lock = threading.Lock()
-        self._sender: ServiceBusSender | None = None
+        self._link: L | None = None
 
-    def send(self, messages: Sequence[Outgoing]) -> None:
-        """As few batches as the size limit allows. What was sent before an error may be sent again."""
+    @contextmanager
+    def open(self) -> Iterator[L]:
         with self._lock, translate_errors(self._queue):
+            self._link = link = self._link or self._connect()
             try:
-                self._send(self._open(), messages)
-            except ServiceBusError:
-                self._drop()
+                yield link
+            except (ServiceBusError, OSError):
+                self._link = None
+                with suppress(ServiceBusError, OSError):
+                    link.close()
                 raise
 
-    def _send(self, sender: ServiceBusSender, messages: Sequence[Outgoing]) -> None:
-        batch = sender.create_message_batch()
-        for message in map(to_service_bus, messages):
-            try:
-                batch.add_message(message)
-            except MessageSizeExceededError:
-                sender.send_messages(batch)
-                batch = sender.create_message_batch()
-                batch.add_message(message)
-        sender.send_messages(batch)
 
-    def _open(self) -> ServiceBusSender:
-        if self._sender is None:
-            self._sender = self._client.get_queue_sender(self._queue)
-        return self._sender
-
-    def _drop(self) -> None:
-        sender, self._sender = self._sender, None
-        if sender:
-            with suppress(ServiceBusError):
-                sender.close()
+def send(sender: ServiceBusSender, messages: Sequence[Outgoing]) -> None:
+    """As few batches as the size limit allows. What was sent before an error may be sent again."""
+    batch = sender.create_message_batch()
+    for message in map(to_service_bus, messages):
+        try:
+            batch.add_message(message)
+        except MessageSizeExceededError:
+            sender.send_messages(batch)
+            batch = sender.create_message_batch()
+            batch.add_message(message)
+    sender.send_messages(batch)
 
 
 def open_client(settings: Settings) -> ServiceBusClient:
