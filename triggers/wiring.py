@@ -16,6 +16,7 @@ from infrastructure.service_bus import ServiceBus
 from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from services.janitor_service import JanitorService, Limits
+from services.vector.gdal_environment import assert_allowed_drivers
 
 # A worker may be silent a little longer than a function may run, before it is given up.
 STALE_GRACE_SECONDS = 300.0
@@ -25,8 +26,10 @@ set_up_logging(settings().log_level)
 
 @lru_cache(maxsize=1)
 def resources() -> Resources:
-    """Raises Unavailable while the database is away; the next call tries again."""
+    """Raises Unavailable while the database is away; the next call tries again. Raises RuntimeError when GDAL would
+    open formats that are not allowed."""
     config = settings()
+    assert_allowed_drivers()
     database = PostgresDatabase(config)
     try:
         migrate(database, config)

@@ -105,9 +105,6 @@ def read_chunk(content: bytes) -> Iterator[Chunk]:
 
 
 def as_chunk(batch: pa.RecordBatch) -> Chunk:
-    return Chunk(
-        rows=batch.column(0),
-        attributes=pa.RecordBatch.from_arrays(batch.columns[3:], schema=pa.schema(list(batch.schema)[3:])),
-        geometry=batch.column(1),
-        reasons=batch.column(2),
-    )
+    """Removing columns keeps the number of rows, also when no attribute is left."""
+    rows, geometry, reasons = batch.columns[:3]
+    return Chunk(rows, batch.remove_column(0).remove_column(0).remove_column(0), geometry, reasons)

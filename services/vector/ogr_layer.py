@@ -1,0 +1,142 @@
+"""One layer of a file that GDAL reads: opened, described and streamed, with GDAL's errors in the app's words."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import services.vector.gdal_environment  # noqa: F401  isort: skip  (before pyogrio: GDAL reads its settings then)
+import numpy as np
+import pyarrow as pa
+import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+
+from core.errors import InvalidInput
+from services.vector.source import BATCH_ROWS, SourceBatch
+from services.vector.wkb import COLLECTION, read_headers
+
+_GDAL_ERRORS = (DataSourceError, DataLayerError, pa.ArrowException, OSError, UnicodeDecodeError)
+_GEOMETRY_EXTENSIONS = (b"geoarrow.wkb", b"ogc.wkb")
+# CircularString, CompoundCurve, CurvePolygon, MultiCurve, MultiSurface (OGC 06-103r4): GDAL can linearise them.
+_CURVED_TYPES = range(COLLECTION + 1, 13)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What GDAL says about a layer without reading it. features: -1 where it does not know."""
+
+    name: str
+    is_spatial: bool
+    features: int
+
+
+@dataclass(frozen=True)
+class OgrLayer:
+    """An open layer. schema: its attributes. geometry_position: index of the geometry in the reader's batches."""
+
+    path: Path
+    name: str | None
+    crs: CRS | None
+    schema: pa.Schema
+    reader: pa.RecordBatchReader
+    geometry_position: int
+
+
+def layer_infos(path: Path) -> list[LayerInfo]:
+    """All layers of the file, in its order. Raises InvalidInput(`unreadable_file`)."""
+    with _translated(path):
+        return [_layer_info(path, str(name), geometry_type) for name, geometry_type in pyogrio.list_layers(path)]
+
+
+def _layer_info(path: Path, name: str, geometry_type: str | None) -> LayerInfo:
+    features = pyogrio.read_info(path, layer=name, force_feature_count=True)["features"]
+    return LayerInfo(name, geometry_type is not None, features)
+
+
+@contextmanager
+def open_layer(path: Path, name: str | None = None, *, encoding: str | None = None) -> Iterator[OgrLayer]:
+    """Open a layer for one reading; the first one without `name`. Raises InvalidInput(`unreadable_file`)."""
+    with ExitStack() as stack:
+        with _translated(path):
+            meta, reader = stack.enter_context(
+                pyogrio.open_arrow(path, layer=name, encoding=encoding, batch_size=BATCH_ROWS, use_pyarrow=True)
+            )
+            position = _geometry_position(reader.schema, meta)
+        yield OgrLayer(path, name, file_crs(meta["crs"]), reader.schema.remove(position), reader, position)
+
+
+def read_layer(layer: OgrLayer) -> Iterator[SourceBatch]:
+    """Every feature of the layer once, in order. Curves come linearised, by GDAL's default of 4 degrees a step."""
+    first = 0
+    while (batch := _next_batch(layer)) is not None:
+        geometry = _storage(batch.column(layer.geometry_position))
+        if np.isin(read_headers(geometry).base, _CURVED_TYPES).any():
+            geometry = _linearised(layer, first, len(batch))
+        attributes = batch.remove_column(layer.geometry_position)
+        yield SourceBatch(attributes, geometry)
+        first += len(batch)
+
+
+def _next_batch(layer: OgrLayer) -> pa.RecordBatch | None:
+    with _translated(layer.path):
+        return next(layer.reader, None)
+
+
+def _linearised(layer: OgrLayer, first: int, count: int) -> pa.BinaryArray:
+    """The geometries of the rows [first, first + count) read again: only pyogrio's other reader linearises."""
+    with _translated(layer.path):
+        _, _, geometry, _ = pyogrio.raw.read(
+            layer.path, layer=layer.name, columns=[], skip_features=first, max_features=count
+        )
+    if len(geometry) != count:
+        raise unreadable(layer.path, "its features changed their order while it was read")
+    return pa.array(geometry, pa.binary())
+
+
+def _geometry_position(schema: pa.Schema, meta: dict[str, Any]) -> int:
+    """GDAL marks the geometry; by its name alone it could be taken for an attribute."""
+    for position, field in enumerate(schema):
+        if (field.metadata or {}).get(b"ARROW:extension:name") in _GEOMETRY_EXTENSIONS:
+            return position
+    position = schema.get_field_index(meta["geometry_name"] or "wkb_geometry")
+    if position < 0:
+        raise InvalidInput("no_spatial_layer", "The layer has no geometry.")
+    return int(position)
+
+
+def _storage(geometry: pa.Array) -> pa.BinaryArray:
+    return geometry.storage if isinstance(geometry, pa.ExtensionArray) else geometry
+
+
+def file_crs(text: str | None) -> CRS | None:
+    """The horizontal CRS that a file declares; None where it declares none, or an undefined or local one."""
+    if not text:
+        return None
+    crs = CRS.from_user_input(text)
+    if crs.is_compound:
+        crs = crs.sub_crs_list[0]
+    if crs.is_engineering or crs.name.startswith("Undefined"):
+        return None
+    return crs.to_2d()
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _GDAL_ERRORS as error:
+        raise unreadable(path, _without_paths(str(error), path)) from error
+
+
+def unreadable(path: Path, why: str) -> InvalidInput:
+    return InvalidInput("unreadable_file", f"The file cannot be read as {path.suffix.lstrip('.')}: {why}.")
+
+
+def _without_paths(message: str, path: Path) -> str:
+    """GDAL's message without the folders of this machine and without pyogrio's advice to programmers."""
+    message = message.split("; It might help")[0].split(" Set SHAPE_RESTORE_SHX")[0]
+    message = message.replace(f"{path.parent}/", "")
+    return re.sub(r"(?<!\w)/(?:[^\s/'\"]+/)+", "", message).rstrip(" .")

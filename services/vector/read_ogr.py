@@ -1,0 +1,123 @@
+"""Read GeoJSON, GeoPackage and KML through GDAL, as a stream of Arrow record batches."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pyproj import CRS
+
+from core.errors import InvalidInput
+from services.vector.ogr_layer import (
+    LayerInfo,
+    OgrLayer,
+    layer_infos,
+    open_layer,
+    read_layer,
+    unreadable,
+)
+from services.vector.source import CrsOrigin, ReadOptions, SourceBatch, VectorSource, crs_missing, requested_crs
+
+BatchReader = Callable[[], Iterator[SourceBatch]]
+
+_WGS84 = CRS.from_epsg(4326)
+
+
+@contextmanager
+def open_geojson(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
+    """GeoJSON is one layer in lon/lat, unless an old-style `crs` member says otherwise."""
+    with open_layer(path) as layer:
+        declared = layer.crs
+        in_file = declared if declared is not None and not _is_wgs84(declared) else None
+        crs, origin = choose_crs(options, in_file, by_format=_WGS84, what="The GeoJSON file")
+        yield source_of(path.stem, "GeoJSON", layer, crs, origin, None, lambda: read_layer(layer))
+
+
+@contextmanager
+def open_geopackage(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
+    """The layer that was asked for, or the only one that has features with geometry.
+
+    Raises InvalidInput: `layer_not_found`, `layer_ambiguous`, `no_spatial_layer`, `crs_missing`, `unreadable_file`.
+    """
+    info = _chosen_layer(layer_infos(path), options.layer_name)
+    with open_layer(path, info.name) as layer:
+        crs, origin = choose_crs(options, layer.crs, by_format=None, what=f"The layer '{info.name}'")
+        yield source_of(
+            info.name, "GPKG", layer, crs, origin, info.features, lambda: _complete(read_layer(layer), path, info)
+        )
+
+
+def source_of(
+    name: str, driver: str, layer: OgrLayer, crs: CRS, origin: CrsOrigin, features: int | None, batches: BatchReader
+) -> VectorSource:
+    return VectorSource(name, driver, crs, origin, layer.schema, features, batches)
+
+
+def _chosen_layer(layers: list[LayerInfo], wanted: str | None) -> LayerInfo:
+    if wanted is not None:
+        return named_layer(layers, wanted)
+    spatial = [layer for layer in layers if layer.is_spatial]
+    if not spatial:
+        raise InvalidInput("no_spatial_layer", "The file has no layer with geometry.")
+    usable = [layer for layer in spatial if layer.features] or spatial[:1]
+    if len(usable) > 1:
+        raise InvalidInput(
+            "layer_ambiguous",
+            f"The file has several layers: {_with_counts(usable)}.",
+            parameter="layer_name",
+            remedy="Name one of them as layer_name.",
+            details={"layers": {layer.name: layer.features for layer in usable}},
+        )
+    return usable[0]
+
+
+def named_layer(layers: list[LayerInfo], wanted: str) -> LayerInfo:
+    """Raises InvalidInput(`layer_not_found`), listing what there is."""
+    for layer in layers:
+        if layer.name == wanted:
+            return layer
+    raise InvalidInput(
+        "layer_not_found",
+        f"layer '{wanted}' not found; available: {_with_counts(layers)}",
+        parameter="layer_name",
+        details={"layers": {layer.name: layer.features for layer in layers}},
+    )
+
+
+def _with_counts(layers: list[LayerInfo]) -> str:
+    return ", ".join(f"{layer.name} ({layer.features} features)" for layer in layers)
+
+
+def _complete(batches: Iterator[SourceBatch], path: Path, info: LayerInfo) -> Iterator[SourceBatch]:
+    """Pass the batches on, and make sure that none is missing: GDAL skips damaged pages without a word."""
+    rows = 0
+    for batch in batches:
+        rows += len(batch.geometry)
+        yield batch
+    if rows != info.features and rows != _stored_rows(path, info.name):
+        raise unreadable(path, f"it holds {info.features} features, of which only {rows} could be read")
+
+
+def _stored_rows(path: Path, table: str) -> int | None:
+    """Counted in the table itself: the number GDAL announces may be outdated in a file that other programs changed."""
+    quoted = table.replace('"', '""')
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            return int(database.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()[0])  # noqa: S608
+    except sqlite3.DatabaseError:
+        return None
+
+
+def choose_crs(options: ReadOptions, in_file: CRS | None, *, by_format: CRS | None, what: str) -> tuple[CRS, CrsOrigin]:
+    """The request's CRS, else the file's, else what the format prescribes. Raises InvalidInput(`crs_missing`)."""
+    if (requested := requested_crs(options)) is not None:
+        return requested, "parameter"
+    if in_file is not None:
+        return in_file, "file"
+    if by_format is not None:
+        return by_format, "format"
+    raise crs_missing(what)
+
+
+def _is_wgs84(crs: CRS) -> bool:
+    return bool(crs.equals(_WGS84, ignore_axis_order=True))

@@ -1,0 +1,95 @@
+"""Read a shapefile and its sidecars. GDAL takes a cut-off one for a short one, so the lengths are checked first."""
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import InvalidInput
+from services.vector.gdal_environment import restored_shx
+from services.vector.ogr_layer import open_layer, read_layer, unreadable
+from services.vector.read_ogr import choose_crs, source_of
+from services.vector.source import ReadOptions, VectorSource
+
+# dBASE language driver ids that say nothing: 0 is unset, 0x57 is "whatever Windows this was".
+_SILENT_LANGUAGE_IDS = (0, 0x57)
+_RECORD_COUNT, _HEADER_LENGTH, _RECORD_LENGTH, _LANGUAGE_ID = slice(4, 8), slice(8, 10), slice(10, 12), 29
+_DBF_HEADER = 32
+_SHX_HEADER, _SHX_RECORD = 100, 8
+
+
+@contextmanager
+def open_shapefile(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
+    """A shapefile whose .dbf, .prj, .shx and .cpg lie beside it. A missing .shx is restored, in that folder.
+
+    Raises InvalidInput: `sidecar_missing` without a .dbf, `crs_missing` without a .prj or source_crs,
+    `unreadable_file` when a part is cut off or the parts do not belong together.
+    """
+    table = _sidecar(path, ".dbf")
+    if table is None:
+        raise InvalidInput(
+            "sidecar_missing",
+            f"The shapefile {path.name} comes without its .dbf, which holds the attributes.",
+            remedy="Put the .dbf (with .shx and .prj) beside the .shp, or upload all of them as one zip.",
+        )
+    records = _verified_records(path, table)
+    if _sidecar(path, ".shx") is None:
+        _restore_index(path)
+    with open_layer(path, encoding=_encoding(path, table, options)) as layer:
+        crs, origin = choose_crs(options, layer.crs, by_format=None, what=f"The shapefile {path.name} has no .prj and")
+        yield source_of(path.stem, "ESRI Shapefile", layer, crs, origin, records, lambda: read_layer(layer))
+
+
+def _restore_index(path: Path) -> None:
+    with restored_shx(), open_layer(path):
+        pass
+
+
+def _sidecar(path: Path, suffix: str) -> Path | None:
+    """The file of the same name with that suffix, in either case."""
+    candidates = (path.with_suffix(suffix), path.with_suffix(suffix.upper()))
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def _verified_records(path: Path, table: Path) -> int:
+    """Number of records, after making sure that every part is as long as its header says.
+
+    Layout: ESRI Shapefile Technical Description (1998) and the dBASE III header.
+    """
+    with path.open("rb") as shapes, table.open("rb") as attributes:
+        shape_words = int.from_bytes(shapes.read(28)[24:28], "big")
+        header = attributes.read(_DBF_HEADER)
+    records = int.from_bytes(header[_RECORD_COUNT], "little")
+    header_length, record_length = (int.from_bytes(header[part], "little") for part in (_HEADER_LENGTH, _RECORD_LENGTH))
+    if path.stat().st_size < 2 * shape_words:
+        raise unreadable(path, "the .shp ends before its announced length")
+    if table.stat().st_size < header_length + records * record_length:
+        raise unreadable(path, "the .dbf ends before its announced length")
+    index = _sidecar(path, ".shx")
+    if index is not None and (indexed := (index.stat().st_size - _SHX_HEADER) // _SHX_RECORD) != records:
+        raise unreadable(path, f"the .shx has {indexed} records and the .dbf {records}")
+    return records
+
+
+def _encoding(path: Path, table: Path, options: ReadOptions) -> str | None:
+    """The request's, else None for the one the file declares, else judged from the bytes of the attributes."""
+    if given := options.converter_params.get("encoding"):
+        return str(given)
+    with table.open("rb") as file:
+        language_id = file.read(_DBF_HEADER)[_LANGUAGE_ID]
+    if _sidecar(path, ".cpg") is not None or language_id not in _SILENT_LANGUAGE_IDS:
+        return None
+    return "UTF-8" if _is_utf8(table) else "CP1252"
+
+
+def _is_utf8(table: Path) -> bool:
+    """Whether the records are UTF-8. The binary header is skipped."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with table.open("rb") as file:
+        file.seek(int.from_bytes(file.read(_DBF_HEADER)[_HEADER_LENGTH], "little"))
+        try:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+        except UnicodeDecodeError:
+            return False
+    return True

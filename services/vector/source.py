@@ -1,0 +1,87 @@
+"""What every reader gives: a source with a schema and a CRS, read once as batches of rows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from core.errors import InvalidInput
+
+BATCH_ROWS = 8192
+
+CrsOrigin = Literal["file", "parameter", "format"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the request says about the source. Fields that a format has no use for are ignored."""
+
+    layer_name: str | None = None
+    lat_name: str | None = None
+    lon_name: str | None = None
+    wkt_column: str | None = None
+    source_crs: str | None = None
+    converter_params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceBatch:
+    """n rows of the source, in its order.
+
+    attributes: (n rows) source names and types. geometry: (n,) WKB as read, 2D or 3D, null where there is none.
+    reasons: (n,) code why a row is already known to be unusable, null for the others; None when all are usable.
+    """
+
+    attributes: pa.RecordBatch
+    geometry: pa.BinaryArray
+    reasons: pa.StringArray | None = None
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """An open source. `batches` may be read once, and only while the context of `open_source` is open."""
+
+    layer: str
+    driver: str
+    crs: CRS
+    crs_found_in: CrsOrigin
+    schema: pa.Schema
+    feature_count: int | None
+    batches: Callable[[], Iterator[SourceBatch]]
+
+    @property
+    def crs_text(self) -> str:
+        """The CRS as text that pyproj reads back: `EPSG:25832` where an authority knows it, else WKT."""
+        return crs_text(self.crs)
+
+
+def crs_text(crs: CRS) -> str:
+    authority = crs.to_authority(min_confidence=100)
+    return ":".join(authority) if authority else crs.to_wkt()
+
+
+def requested_crs(options: ReadOptions) -> CRS | None:
+    """The CRS of the request. Raises InvalidInput(`invalid_crs`) for one that PROJ does not know."""
+    if not options.source_crs:
+        return None
+    try:
+        return CRS.from_user_input(options.source_crs)
+    except CRSError as error:
+        raise InvalidInput(
+            "invalid_crs",
+            f"'{options.source_crs}' is not a coordinate reference system.",
+            parameter="source_crs",
+            remedy="Give an authority code such as EPSG:25832.",
+        ) from error
+
+
+def crs_missing(what: str) -> InvalidInput:
+    return InvalidInput(
+        "crs_missing",
+        f"{what} does not say in which coordinate reference system its coordinates are.",
+        parameter="source_crs",
+        remedy="Give it as source_crs, for example EPSG:25832.",
+    )
