@@ -192,7 +192,7 @@ class CoreMachine:
         """Rows are committed: send, then mark. What crashes in between is sent again."""
         if waiting:
             self.bus.send_tasks([task.message for task in waiting])
-            self.state.mark_queued([task.task_id for task in waiting])
+            self.state.mark_queued(waiting)
 
     # Runs
 

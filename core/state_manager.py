@@ -25,6 +25,7 @@ class Waiting:
 
     message: Outgoing
     task_id: str
+    dispatch: int
 
 
 class StateManager:
@@ -112,9 +113,13 @@ class StateManager:
             row = tx.one(tasks.get_task, task_id=task_id)
         return Task.model_validate(row) if row else None
 
-    def mark_queued(self, task_ids: Sequence[str]) -> None:
+    def mark_queued(self, sent: Sequence[Waiting]) -> None:
         with self.database.transaction() as tx:
-            tx.run(tasks.mark_tasks_queued, task_ids=list(task_ids))
+            tx.run(
+                tasks.mark_tasks_queued,
+                task_ids=[task.task_id for task in sent],
+                dispatches=[task.dispatch for task in sent],
+            )
 
     def claim(self, task_id: str, message_id: str, *, redelivered: bool) -> ClaimedTask | None:
         with self.database.transaction() as tx:
@@ -206,4 +211,5 @@ def waiting(row: Row) -> Waiting:
             not_before=row.get("not_before"),
         ),
         row["task_id"],
+        row["dispatch"],
     )

@@ -63,12 +63,14 @@ Check = Callable[[Any, Any], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """`run(params, context)` does one task; `plan(run)` says which tasks there are, from earlier results."""
+    """`run(params, context)` does one task; `plan(run)` says which tasks there are, from earlier results. `unit`: what
+    a client is told the tasks are."""
 
     name: str
     task_type: str
     run: Handler
     plan: Plan
+    unit: str = "tasks"
 
     @cached_property
     def params_model(self) -> type[BaseModel]:

@@ -74,7 +74,13 @@ PROCESS_VECTOR = JobType(
     checks=(table_not_exists, csv_geometry_params),
     stages=(
         Stage("prepare_chunks", task_type="process_vector_prepare", run=process_vector_prepare, plan=one_prepare),
-        Stage("upload_chunks", task_type="process_vector_upload", run=process_vector_upload, plan=one_upload_per_chunk),
+        Stage(
+            "upload_chunks",
+            task_type="process_vector_upload",
+            run=process_vector_upload,
+            plan=one_upload_per_chunk,
+            unit="chunks",
+        ),
         Stage("create_stac", task_type="create_vector_stac", run=create_vector_stac, plan=one_stac_item),
     ),
     finalize=summarize,

@@ -11,6 +11,7 @@ import azure.functions as func
 from core.errors import InvalidInput, NotFound
 from core.models.enums import JobStatus
 from core.models.job import Job
+from core.ports import Row
 from core.sql import jobs, tasks
 from core.workflow import JobType
 from triggers.http import edge, json_response
@@ -92,12 +93,19 @@ def progress(job: Job) -> dict[str, Any]:
     current = stages[-1] if stages else None
     return {
         "percent": 100.0 if job.status == JobStatus.COMPLETED else round(100 * done / job.total_stages, 1),
-        "summary": f"{current['name']}: {current['completed']} of {current['total']} tasks" if current else "waiting",
+        "summary": summary(job, current) if current else "waiting for its first stage",
         "rows_loaded": int(sum(stage["rows_loaded"] for stage in stages)),
         "stages": {
             str(stage["stage"]): {"name": stage["name"], **{name: stage[name] for name in counted}} for stage in stages
         },
     }
+
+
+def summary(job: Job, stage: Row) -> str:
+    """For people: `upload_chunks: 5 of 10 chunks`."""
+    job_type = machine().registry.get(job.job_type)
+    unit = job_type.stage(stage["stage"]).unit if job_type else "tasks"
+    return f"{stage['name']}: {stage['completed']} of {stage['total']} {unit}"
 
 
 def verbose(job: Job) -> dict[str, Any]:

@@ -13,10 +13,11 @@ SELECT task_id, dispatch, not_before FROM app.tasks
  ORDER BY task_index;
 
 -- mark_tasks_queued
--- The messages are with the bus. A task that was claimed meanwhile stays as it is.
-UPDATE app.tasks
+-- The messages are with the bus. A task that was claimed, or sent under a later number, stays as it is.
+UPDATE app.tasks AS t
    SET status = 'queued', updated_at = now()
- WHERE task_id = ANY(%(task_ids)s) AND status = 'pending';
+  FROM unnest(%(task_ids)s::text[], %(dispatches)s::integer[]) AS sent (task_id, dispatch)
+ WHERE t.task_id = sent.task_id AND t.dispatch = sent.dispatch AND t.status = 'pending';
 
 -- claim_task
 -- Take a waiting task, or one whose worker let go of this very message. No row: somebody else has it, or it is done.

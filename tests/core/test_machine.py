@@ -11,6 +11,8 @@ from core.models.enums import JobStatus, TaskStatus
 from core.models.messages import JobMessage
 from core.models.task import Task
 from core.ports import Transaction
+from core.retry import Retry
+from core.state_manager import Waiting
 from core.workflow import InTransaction, RunView, TaskContext
 from tests.core.conftest import Orchestra, Outcome, Step
 
@@ -211,6 +213,16 @@ def test_a_passing_failure_is_tried_again_later_under_another_message_id(orchest
     )
     orchestra.deliver_all()
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+
+
+def test_a_late_mark_does_not_hide_that_a_later_message_is_unsent(orchestra: Orchestra) -> None:
+    job = orchestra.submit(n=1)
+    orchestra.deliver_job()
+    sent = orchestra.bus.tasks.pop()
+    task = orchestra.claim(sent)
+    orchestra.state.retry_task(task, Retry({"code": "x", "message": "x"}, after_seconds=0))
+    orchestra.state.mark_queued([Waiting(sent, task.task_id, dispatch=1)])
+    assert orchestra.tasks(job)[0].status == TaskStatus.PENDING
 
 
 def test_the_third_failure_is_the_last(orchestra: Orchestra) -> None:

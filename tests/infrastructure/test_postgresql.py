@@ -78,6 +78,17 @@ def test_a_server_that_is_not_there_is_an_outage(settings: Settings) -> None:
     nowhere.close()
 
 
+def test_with_an_identity_each_connection_gets_a_token_of_its_own(
+    postgres: PostgresDatabase, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = iter(["first", "second"])
+    monkeypatch.setattr("infrastructure.postgresql.postgres_token", lambda _client_id: next(tokens))
+    monkeypatch.setattr(postgres, "_settings", settings.model_copy(update={"use_managed_identity": True}))
+    first, second = postgres._connection_kwargs(), postgres._connection_kwargs()
+    assert (first["password"], second["password"]) == ("first", "second")
+    assert first["sslmode"] == "require"
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

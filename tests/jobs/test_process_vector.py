@@ -1,0 +1,223 @@
+"""The pipeline under bad luck: tasks that run twice, workers that lost their task, tables that must not change."""
+
+from collections.abc import Callable
+
+import pytest
+
+from core.errors import Fenced, InvalidInput
+from core.models.enums import JobStatus
+from core.models.job import Job
+from tests.jobs.conftest import CSV, Etl
+
+ALL_ROWS = [(n, f"row {n}") for n in range(1, 251)]
+
+
+def table(etl: Etl) -> list[tuple[int, str]]:
+    return [(row[0], row[1]) for row in etl.rows("SELECT id, name FROM geo.t ORDER BY id")]
+
+
+def code_of(job: Job) -> str:
+    assert job.status == JobStatus.FAILED
+    assert job.error is not None
+    return str(job.error["code"])
+
+
+def test_every_row_arrives_once_under_its_number_in_the_source(etl: Etl) -> None:
+    job = etl.load(etl.put(CSV))
+    assert job.status == JobStatus.COMPLETED
+    assert table(etl) == ALL_ROWS
+    assert job.result is not None
+    assert (job.result["rows"]["read"], job.result["rows"]["loaded"], job.result["chunks"]) == (250, 250, 3)
+    assert etl.left_behind(job) == []
+
+
+def test_nothing_is_visible_before_everything_is(etl: Etl) -> None:
+    etl.submit(etl.put(CSV))
+    etl.until_stage(3)
+    assert etl.rows("SELECT to_regclass('geo.t')") == [(None,)]
+    etl.finish()
+    assert len(table(etl)) == 250
+
+
+def test_an_upload_that_runs_twice_replaces_its_rows(etl: Etl) -> None:
+    etl.submit(etl.put(CSV))
+    etl.until_stage(2)
+    message = etl.bus.tasks[0]
+    etl.next_task()
+    # As if the worker had died between its commit and the completion of the task.
+    etl.run("ALTER TABLE app.tasks DISABLE TRIGGER keep_terminal")
+    etl.run("UPDATE app.tasks SET status = 'queued' WHERE stage = 2 AND task_index = 0")
+    etl.run("UPDATE app.job_stages SET completed = completed - 1 WHERE stage = 2")
+    etl.deliver(message)
+    deleted = etl.rows("SELECT result->>'rows_deleted' FROM app.tasks WHERE stage = 2 AND task_index = 0")
+    assert deleted == [("100",)]
+    etl.finish()
+    assert table(etl) == ALL_ROWS
+
+
+def test_a_worker_that_lost_its_chunk_writes_nothing(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
+    etl.submit(etl.put(CSV))
+    etl.until_stage(2)
+    message = etl.bus.tasks[0]
+    hold = etl.machine.state.hold
+
+    def taken_over_first(*args: object) -> None:
+        monkeypatch.setattr(etl.machine.state, "hold", hold)
+        etl.machine.state.claim(message.body["task_id"], message.message_id, redelivered=True)
+        with pytest.raises(Fenced):
+            hold(*args)  # type: ignore[arg-type]
+        raise Fenced
+
+    monkeypatch.setattr(etl.machine.state, "hold", taken_over_first)
+    etl.next_task()
+    assert etl.rows("SELECT count(*) FROM app.batches") == [(0,)]
+    etl.deliver(message, delivery_count=3)
+    etl.finish()
+    assert table(etl) == ALL_ROWS
+
+
+def test_rows_that_do_not_add_up_are_never_published(etl: Etl) -> None:
+    job = etl.submit(etl.put(CSV))
+    etl.until_stage(3)
+    name = etl.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")[0][0]
+    etl.run(f'DELETE FROM staging."{name}" WHERE id = 17')  # noqa: S608
+    etl.finish()
+    ended = etl.job(job)
+    assert code_of(ended) == "rows_do_not_add_up"
+    assert "loaded 250 rows, but the table has 249" in str(ended.error)
+    assert etl.rows("SELECT to_regclass('geo.t')") == [(None,)]
+    assert etl.left_behind(job) == []
+
+
+def test_without_pgstac_the_job_completes_degraded_and_says_why(etl: Etl) -> None:
+    etl.run("DROP SCHEMA pgstac CASCADE")
+    job = etl.load(etl.put(CSV))
+    assert job.status == JobStatus.COMPLETED
+    assert job.result is not None
+    assert job.result["degraded"] is True
+    assert "not installed" in job.result["degraded_reason"]
+    assert job.result["stac"] is None
+    assert len(table(etl)) == 250
+
+
+def test_a_failed_overwrite_leaves_the_old_table_as_it_was(etl: Etl) -> None:
+    etl.load(etl.put(CSV))
+    failed = etl.load(etl.put("name,lat,lon\nnowhere,,\n"), overwrite=True)
+    assert code_of(failed) == "no_usable_features"
+    assert table(etl) == ALL_ROWS
+    assert etl.rows("SELECT feature_count FROM geo.table_metadata") == [(250,)]
+    assert etl.left_behind(failed) == []
+
+
+def test_the_old_table_serves_until_the_new_one_takes_its_place(etl: Etl) -> None:
+    etl.load(etl.put(CSV))
+    etl.submit(etl.put("name,lat,lon\nnew,1,2\n"), overwrite=True)
+    etl.until_stage(3)
+    assert table(etl) == ALL_ROWS
+    etl.finish()
+    assert table(etl) == [(1, "new")]
+
+
+def test_who_could_read_the_old_table_can_read_the_new_one(etl: Etl) -> None:
+    etl.run("DROP ROLE IF EXISTS reader_of_tests")
+    etl.run("CREATE ROLE reader_of_tests")
+    try:
+        etl.load(etl.put(CSV))
+        etl.run("GRANT SELECT ON geo.t TO reader_of_tests")
+        etl.load(etl.put(CSV), overwrite=True, title="again")
+        assert etl.rows("SELECT has_table_privilege('reader_of_tests', 'geo.t', 'SELECT')") == [(True,)]
+        assert etl.rows("SELECT has_table_privilege('reader_of_tests', 'geo.t', 'DELETE')") == [(False,)]
+    finally:
+        etl.run("DROP TABLE IF EXISTS geo.t")
+        etl.run("DROP ROLE reader_of_tests")
+
+
+def test_a_table_that_a_view_stands_on_is_not_replaced(etl: Etl) -> None:
+    etl.load(etl.put(CSV))
+    etl.run("CREATE VIEW geo.v AS SELECT name FROM geo.t")
+    with pytest.raises(InvalidInput, match=r"geo\.v depends on it") as refused:
+        etl.submit(etl.put(CSV), overwrite=True)
+    assert refused.value.code == "table_has_dependents"
+
+
+def test_a_table_that_appears_while_the_job_runs_is_not_overwritten(etl: Etl) -> None:
+    job = etl.submit(etl.put(CSV))
+    etl.until_stage(3)
+    etl.run("CREATE TABLE geo.t AS SELECT 'theirs' AS name, 1 AS id")
+    etl.finish()
+    assert code_of(etl.job(job)) == "table_exists"
+    assert table(etl) == [(1, "theirs")]
+
+
+def test_a_name_that_an_index_would_take_may_be_in_use(etl: Etl) -> None:
+    etl.run("CREATE TABLE geo.t_geom_idx (x integer); CREATE TABLE geo.t_pkey (x integer)")
+    assert etl.load(etl.put(CSV)).status == JobStatus.COMPLETED
+    names = {row[0] for row in etl.rows("SELECT indexname FROM pg_indexes WHERE tablename = 't'")}
+    assert names == {"t_geom_idx2", "t_pkey2", "t_batch_idx"}
+
+
+def test_the_longest_table_name_is_published_with_its_indexes(etl: Etl) -> None:
+    name = "t" * 57
+    assert etl.load(etl.put(CSV), table_name=name).status == JobStatus.COMPLETED
+    assert len(etl.rows(f"SELECT 1 FROM pg_indexes WHERE tablename = '{name}'")) == 3  # noqa: S608
+
+
+def test_indexes_and_the_time_span_are_made_as_asked_for(etl: Etl) -> None:
+    csv = "name,lat,lon,seen\na,1,2,2024-05-01\nb,3,4,2025-06-02\n"
+    indexes = {"attributes": ["name"], "temporal": ["seen"]}
+    job = etl.load(etl.put(csv), indexes=indexes, temporal_property="seen")
+    assert job.status == JobStatus.COMPLETED
+    names = {row[0] for row in etl.rows("SELECT indexname FROM pg_indexes WHERE tablename = 't'")}
+    assert {"t_name_idx", "t_seen_idx"} <= names
+    item = etl.rows("SELECT pgstac.get_item('geo.t', 'system-vectors')")[0][0]
+    assert item["properties"]["start_datetime"].startswith("2024-05-01")
+    assert item["properties"]["end_datetime"].startswith("2025-06-02")
+
+
+def test_an_index_on_a_column_that_is_not_there_fails_before_anything_is_loaded(etl: Etl) -> None:
+    job = etl.load(etl.put(CSV), indexes={"attributes": ["nmae"]})
+    assert code_of(job) == "column_not_found"
+    assert "available: name, lat, lon" in str(job.error)
+    assert etl.left_behind(job) == []
+
+
+def test_a_source_that_is_replaced_after_submission_is_not_loaded(etl: Etl) -> None:
+    name = etl.put(CSV)
+    job = etl.submit(name)
+    etl.bronze.upload_blob(name, CSV + "more,1,2\n", overwrite=True)
+    etl.finish()
+    assert code_of(etl.job(job)) == "source_changed"
+
+
+def test_a_source_that_vanishes_after_submission_fails_the_job_at_once(etl: Etl) -> None:
+    name = etl.put(CSV)
+    job = etl.submit(name)
+    etl.bronze.delete_blob(name)
+    etl.finish()
+    assert code_of(etl.job(job)) == "blob_not_found"
+    assert etl.rows("SELECT attempt FROM app.tasks") == [(1,)]
+
+
+def test_a_damaged_chunk_fails_the_job_and_not_the_worker(etl: Etl) -> None:
+    job = etl.submit(etl.put(CSV))
+    etl.until_stage(2)
+    silver = etl.machine.resources.silver
+    for name in silver.names(f"chunks/{job.job_id}/"):
+        silver._in(None).upload_blob(name, silver.read(name)[:300], overwrite=True)
+    etl.finish()
+    assert code_of(etl.job(job)) == "damaged_chunk"
+
+
+def test_no_temporary_file_stays_on_any_way_out(etl: Etl, no_temporary_files_left: Callable[[], list[str]]) -> None:
+    etl.load(etl.put(CSV))
+    etl.load(etl.put("not,a,geometry\n1,2,3\n"), table_name="u")
+    assert no_temporary_files_left() == []
+
+
+def test_a_completed_job_runs_again_when_its_table_is_gone(etl: Etl) -> None:
+    name = etl.put(CSV)
+    etl.load(name)
+    etl.run("DROP TABLE geo.t")
+    again = etl.load(name)
+    assert (again.status, again.run) == (JobStatus.COMPLETED, 2)
+    assert len(table(etl)) == 250
