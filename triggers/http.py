@@ -77,9 +77,28 @@ def errors_of(error: AppError) -> list[dict[str, str]]:
 def json_object(req: func.HttpRequest) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidInput("malformed_json")."""
     try:
-        body = json.loads(req.get_body() or b"{}")
-    except ValueError as error:
-        raise InvalidInput("malformed_json", f"the body is not JSON: {error}.", parameter="body") from error
+        body = json.loads(req.get_body() or b"{}", parse_constant=refuse_constant)
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("malformed_json", f"the body is not JSON in UTF-8: {error}.", parameter="body") from error
     if not isinstance(body, dict):
         raise InvalidInput("malformed_json", "the body is not a JSON object.", parameter="body")
+    refuse_nul(body)
     return body
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def refuse_nul(value: Any, parameter: str = "body") -> None:
+    """Postgres holds no text with NUL. Raises InvalidInput naming the outermost parameter."""
+    if isinstance(value, str) and "\x00" in value:
+        raise InvalidInput("invalid_text", "the text contains a NUL character.", parameter=parameter)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            refuse_nul(name, parameter)
+            refuse_nul(inner, name if parameter == "body" else parameter)
+    if isinstance(value, list):
+        for inner in value:
+            refuse_nul(inner, parameter)

@@ -64,7 +64,7 @@ class Store:
     def _open(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1, isolation_level=None)
         # Exclusive: two servers on one file would hand out the same message.
-        self._db.execute("PRAGMA locking_mode = NORMAL")
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         # NORMAL survives a killed process. A power cut may lose the last commits, never the file.
         self._db.execute("PRAGMA synchronous = NORMAL")

@@ -7,6 +7,7 @@ from core.ports import Transaction
 from core.sql import publishing
 
 PLAIN_TABLE = "r"
+OWN_TABLE = "geo.table_metadata"
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ def relation_kind(tx: Transaction, target: Target) -> str | None:
 
 
 def refuse_existing(target: Target, kind: str) -> None:
-    """Raises InvalidInput unless it is a plain table that may be overwritten."""
-    if kind != PLAIN_TABLE:
+    """Raises InvalidInput unless it is a plain table, not the app's own, that may be overwritten."""
+    if kind != PLAIN_TABLE or str(target) == OWN_TABLE:
         raise InvalidInput(
             "name_taken",
-            f"{target} exists and is not a plain table.",
+            f"{target} exists and is not a table that a job may replace.",
             parameter="table_name",
             remedy="Choose another table_name.",
         )

@@ -1,5 +1,8 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from tests.local.host.running import LOCK_SECONDS, MAX_DELIVERIES, RunningBus, RunningHost, wait_until
 
@@ -60,14 +63,26 @@ def test_a_lock_is_renewed_for_as_long_as_the_function_runs(host: RunningHost) -
     assert len(host.records("order", order="long")) == 1
 
 
-def test_as_many_messages_run_at_a_time_as_the_environment_allows(bus: RunningBus, folder: Path) -> None:
-    override = {"AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentCalls": "2", "ORDERS_QUEUE": "queue-1"}
-    with RunningHost(folder, bus, **override) as host:
-        host.send(*({"name": f"order {number}", "sleep": 0.4} for number in range(4)))
-        wait_until(lambda: len(host.records("done")) == 4, "all four orders")
-        started = sorted(record["at"] for record in host.records("order"))
-        assert started[1] - started[0] < 0.3
-        assert started[2] - started[0] >= 0.4
+@pytest.fixture(scope="module")
+def limited_host(bus: RunningBus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """A host that runs two messages at a time, and renews no lock."""
+    options = {"maxConcurrentCalls": "2", "maxAutoLockRenewalDuration": "00:00:00"}
+    override = {f"AzureFunctionsJobHost__extensions__serviceBus__{name}": value for name, value in options.items()}
+    with RunningHost(tmp_path_factory.mktemp("limited") / "host", bus, ORDERS_QUEUE="queue-1", **override) as host:
+        yield host
+
+
+def test_as_many_messages_run_at_a_time_as_the_environment_allows(limited_host: RunningHost) -> None:
+    limited_host.send(*({"name": f"order {number}", "sleep": 0.4} for number in range(4)))
+    wait_until(lambda: len(limited_host.records("done")) == 4, "all four orders")
+    started = sorted(record["at"] for record in limited_host.records("order"))
+    assert started[1] - started[0] < 0.3
+    assert started[2] - started[0] >= 0.4
+
+
+def test_renewal_ends_at_its_limit(limited_host: RunningHost) -> None:
+    limited_host.send({"name": "too long", "sleep": 2 * LOCK_SECONDS})
+    wait_until(lambda: len(limited_host.records("order", order="too long")) > 1, "the message to be delivered again")
 
 
 def test_messages_are_received_again_after_the_bus_was_away(tmp_path: Path, folder: Path) -> None:
@@ -81,13 +96,3 @@ def test_messages_are_received_again_after_the_bus_was_away(tmp_path: Path, fold
         host.send({"name": "after"})
         host.record("done", order="after")
         assert host.get("livez").status_code == 200
-
-
-def test_renewal_ends_at_its_limit(bus: RunningBus, folder: Path) -> None:
-    override = {
-        "AzureFunctionsJobHost__extensions__serviceBus__maxAutoLockRenewalDuration": "00:00:00",
-        "ORDERS_QUEUE": "queue-2",
-    }
-    with RunningHost(folder, bus, **override) as host:
-        host.send({"name": "too long", "sleep": 2 * LOCK_SECONDS})
-        wait_until(lambda: len(host.records("order", order="too long")) > 1, "the message to be delivered again")

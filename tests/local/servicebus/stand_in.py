@@ -91,13 +91,16 @@ class StandIn:
     def crash(self) -> None:
         self.stop(signal.SIGKILL)
 
+    def end(self) -> None:
+        if not self.has_ended():
+            self.stop()
+
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self.has_ended():
-            self.stop()
+        self.end()
 
     @property
     def connection_string(self) -> str:

@@ -85,7 +85,8 @@ def test_malformed_bytes_end_only_the_connection_they_came_on(
     message = queue.receive()
     with raw_connection(stand_in) as peer:
         peer.sendall(MALFORMED[name])
-        read_to_end(peer)
+        told = read_to_end(peer)
+    assert told == AMQP if name == "another protocol" else b"amqp:decode-error" in told
     queue.receiver.complete_message(message)
 
 
@@ -124,11 +125,14 @@ def test_a_message_that_could_not_be_dead_lettered_is_not_taken(stand_in: StandI
 
 def test_settling_four_billion_deliveries_at_once_costs_nothing(stand_in: StandIn, queue: QueueUnderTest) -> None:
     everything = [encoding.boolean(True), encoding.uint(0), encoding.uint(2**32 - 1), encoding.boolean(True)]
+    echo = [encoding.uint(0), encoding.uint(9), encoding.uint(0), encoding.uint(9), *[encoding.NULL] * 5]
     with raw_connection(stand_in) as peer:
-        frame = encoding.frame(1, encoding.performative(DISPOSITION, everything))
-        peer.sendall(GREETING + attach(queue.name, receives=True) + frame)
-        queue.send("unharmed")
-        queue.receiver.complete_message(queue.receive())
+        peer.sendall(GREETING + attach(queue.name, receives=True))
+        peer.sendall(encoding.frame(1, encoding.performative(DISPOSITION, everything)))
+        peer.sendall(encoding.frame(1, encoding.performative(FLOW, [*echo, encoding.boolean(True)])))
+        assert b"\x00\x53\x13" in read_quietly(peer), "the connection should live, and its flow be answered"
+    queue.send("unharmed")
+    queue.receiver.complete_message(queue.receive())
 
 
 def test_a_frame_that_arrives_byte_by_byte_is_understood(stand_in: StandIn, queue: QueueUnderTest) -> None:

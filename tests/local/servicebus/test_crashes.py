@@ -81,5 +81,8 @@ def test_it_stops_cleanly_even_while_clients_are_connected(own_stand_in: StandIn
 def test_a_second_server_on_the_same_database_is_refused(stand_in: StandIn, tmp_path: Path) -> None:
     second = StandIn(tmp_path)
     second.database = stand_in.database
-    with pytest.raises(AssertionError, match="database is locked"):
-        second.start()
+    try:
+        with pytest.raises(AssertionError, match="database is locked"):
+            second.start()
+    finally:
+        second.end()

@@ -5,6 +5,7 @@ import azure.functions as func
 from .record import record
 
 bp = func.Blueprint()
+runs: list[float] = []
 
 
 @bp.timer_trigger(arg_name="timer", schedule="%SCHEDULE%", use_monitor=False)
@@ -14,9 +15,11 @@ def tick(timer: func.TimerRequest) -> None:
 
 @bp.timer_trigger(arg_name="timer", schedule="%SCHEDULE%", use_monitor=False)
 def slow_tick(timer: func.TimerRequest) -> None:
-    """Runs longer than its schedule allows for."""
+    """Its first run takes longer than its schedule allows for."""
     record("slow tick starts", past_due=timer.past_due)
-    time.sleep(2.2)
+    if not runs:
+        time.sleep(2.2)
+    runs.append(time.time())
     record("slow tick ends")
 
 
