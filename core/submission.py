@@ -114,6 +114,7 @@ def told(job_type: JobType, problem: Any) -> dict[str, str]:
 
 
 def job_id_of(job_type: JobType, params: BaseModel, source: Mapping[str, Any]) -> str:
-    """SHA-256, hex, of the job type, the normalized parameters and the facts about the source."""
-    content = [job_type.name, params.model_dump(mode="json"), dict(source)]
+    """SHA-256, hex, of the job type, the normalized parameters and the facts about the source, which take the place of
+    parameters of their name: a default spelled out is the same request as one left out."""
+    content = [job_type.name, params.model_dump(mode="json") | dict(source)]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

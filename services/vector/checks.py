@@ -7,7 +7,7 @@ from core.models.vector import ProcessVectorParams
 from core.sql import publishing
 from core.workflow import RunView
 from infrastructure.resources import Resources
-from services.vector.source_file import refuse_too_large
+from services.vector.source_file import find_sidecars, refuse_too_large
 from services.vector.target import Target, refuse_occupied
 
 
@@ -33,7 +33,8 @@ def blob_exists(params: ProcessVectorParams, resources: Resources) -> dict[str, 
             remedy="Upload the file again.",
         )
     refuse_too_large(facts.size, settings.max_source_mb)
-    return {"container": container, "etag": facts.etag, "bytes": facts.size}
+    sidecars = find_sidecars(params, resources)
+    return {"container_name": container, "etag": facts.etag, "bytes": facts.size, "sidecars": sidecars}
 
 
 def table_not_exists(params: ProcessVectorParams, resources: Resources) -> None:

@@ -18,7 +18,7 @@ from core.ports import Transaction
 from core.sql import publishing
 from infrastructure.postgresql import Connection, PostgresDatabase
 from services.vector.copy_encoding import copy_encoder
-from services.vector.target import Target, refuse_existing, relation_kind
+from services.vector.target import Target, refuse_occupied, relation_kind
 
 STAGING = "staging"
 SRID = 4326
@@ -140,10 +140,9 @@ class VectorToPostGISHandler:
 
     def _make_room(self, tx: Transaction, target: Target) -> list[sql.Composed]:
         """Drop what is in the way when it may be overwritten. Returns the grants it had, to give again."""
-        kind = relation_kind(tx, target)
-        if kind is None:
+        if relation_kind(tx, target) is None:
             return []
-        refuse_existing(target, kind)
+        refuse_occupied(tx, target)
         grants = grants_of(tx, target)
         tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
         return grants

@@ -24,13 +24,30 @@ def download(ctx: TaskContext, params: ProcessVectorParams, folder: Path) -> Pat
     refuse_too_large(facts.size, resources.settings.max_source_mb)
     path = folder / f"source.{params.file_extension}"
     resources.bronze.download(params.blob_name, path, container=container, etag=ctx.source["etag"])
-    if params.file_extension == "shp":
-        stem = str(PurePosixPath(params.blob_name).with_suffix(""))
-        there = {name.lower(): name for name in resources.bronze.names(stem, container)}
-        for suffix in SIDECARS:
-            if name := there.get(f"{stem}{suffix}".lower()):
-                resources.bronze.download(name, path.with_suffix(suffix), container=container)
+    for name, etag in ctx.source["sidecars"].items():
+        beside = path.with_suffix(PurePosixPath(name).suffix.lower())
+        resources.bronze.download(name, beside, container=container, etag=etag)
     return path
+
+
+def find_sidecars(params: ProcessVectorParams, resources: Resources) -> dict[str, str]:
+    """The blobs that make a bare .shp complete, by name, with their ETags. Empty for any other format.
+
+    Raises InvalidInput when the attributes are not there.
+    """
+    if params.file_extension != "shp":
+        return {}
+    stem = str(PurePosixPath(params.blob_name).with_suffix(""))
+    there = {name.lower(): name for name in resources.bronze.names(stem, params.container_name)}
+    names = [there[f"{stem}{suffix}".lower()] for suffix in SIDECARS if f"{stem}{suffix}".lower() in there]
+    if not any(name.lower().endswith(".dbf") for name in names):
+        raise InvalidInput(
+            "sidecar_missing",
+            f"there is no {stem}.dbf beside {params.blob_name!r}: a shapefile keeps its attributes there.",
+            parameter="blob_name",
+            remedy="Upload .dbf, .shx, .prj and .cpg beside it, or all of them in one zip.",
+        )
+    return {name: resources.bronze.facts(name, params.container_name).etag for name in names}
 
 
 def refuse_too_large(size: int, limit_mb: int) -> None:
