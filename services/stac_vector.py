@@ -42,12 +42,13 @@ def build_item(
     etl: dict[str, Any],
 ) -> dict[str, Any]:
     """The item as JSON. bbox: west, south, east, north in degrees, EPSG:4326. interval: first and last time in the
-    data, else the item is dated by its publication. Raises InvalidInput when the item is not valid STAC 1.1."""
+    data, the item is dated by the first; without one it is dated by its publication. Raises InvalidInput when the item is not valid STAC 1.1."""
     item = pystac.Item(
         id=item_id_of(params.schema_name, params.table_name),
         geometry=footprint(bbox),
         bbox=bbox,
-        datetime=None if interval else published_at,
+        # The start, not null: pgSTAC leaves nulls out, and an item without datetime is not valid.
+        datetime=interval[0] if interval else published_at,
         start_datetime=interval[0] if interval else None,
         end_datetime=interval[1] if interval else None,
         collection=COLLECTION,

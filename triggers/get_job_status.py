@@ -44,7 +44,7 @@ def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
         rows = tx.all(
             jobs.list_jobs,
             status=job_status(req.params.get("status")),
-            job_type=req.params.get("job_type"),
+            job_type=job_type_name(req.params.get("job_type")),
             before=before,
             before_id=before_id,
             limit=limit + 1,
@@ -123,6 +123,13 @@ def job_status(value: str | None) -> str | None:
     return value
 
 
+def job_type_name(value: str | None) -> str | None:
+    names = machine().registry.names
+    if value is not None and value not in names:
+        raise InvalidInput("invalid_parameter", f"job_type is one of: {', '.join(names)}.", parameter="job_type")
+    return value
+
+
 def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int) -> int:
     value = req.params.get(name, str(default))
     if not value.isdecimal() or not 1 <= int(value) <= most:
@@ -139,8 +146,10 @@ def page_start(after: str | None) -> tuple[datetime | None, str | None]:
         return None, None
     try:
         created_at, job_id = json.loads(base64.urlsafe_b64decode(after))
-        return datetime.fromisoformat(created_at), str(job_id)
-    except (ValueError, TypeError) as error:
+        if not JOB_ID.fullmatch(job_id):
+            raise ValueError(job_id)
+        return datetime.fromisoformat(created_at), job_id
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(
             "invalid_parameter", "after is not a page's `next`.", parameter="after", remedy="Leave it out to start."
         ) from error

@@ -15,7 +15,16 @@ def is_debian() -> bool:
 def install(*packages: str) -> None:
     """Install packages; package lists that are missing or old are fetched. Raises SetupError."""
     try:
-        command = [*as_root(), "apt-get", "install", "-qq", "--yes", "--no-install-recommends", "-o=Dpkg::Use-Pty=0", *packages]
+        command = [
+            *as_root(),
+            "apt-get",
+            "install",
+            "-qq",
+            "--yes",
+            "--no-install-recommends",
+            "-o=Dpkg::Use-Pty=0",
+            *packages,
+        ]
     except SetupError as error:
         raise SetupError(f"{error}; please run: apt-get install {' '.join(packages)}") from error
     try:

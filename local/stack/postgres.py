@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -93,29 +94,38 @@ class Postgres(Part):
 
     def data_folder(self) -> Path:
         """Where the cluster is: here, or in a recorded place when the server's user cannot reach this checkout."""
-        pointer = self.layout.folder("postgres") / "elsewhere"
-        if pointer.exists():
-            return Path(pointer.read_text()) / "data"
-        if account() is None or is_reachable(pointer.parent):
-            give_away(pointer.parent)
-            return pointer.parent / "data"
-        pointer.write_text(str(self.folder_elsewhere()))
-        return Path(pointer.read_text()) / "data"
+        here = self.layout.folder(self.name)
+        elsewhere = self.folder_elsewhere()
+        if elsewhere is None and account() is not None and not is_reachable(here):
+            elsewhere = self.new_folder_elsewhere()
+        if elsewhere is None:
+            give_away(here)
+        return (elsewhere or here) / "data"
 
-    def folder_elsewhere(self) -> Path:
-        """A folder outside of the checkout that survives a reboot, marked as ours."""
+    def folder_elsewhere(self) -> Path | None:
+        """The recorded folder outside of the checkout, when it is ours: a copied checkout has the record, too."""
+        with suppress(OSError):
+            folder = Path(self.pointer.read_text())
+            return folder if (folder / OWNER_FILE).read_text() == self.layout.mark else None
+        return None
+
+    def new_folder_elsewhere(self) -> Path:
+        """A folder that survives a reboot, marked as ours."""
         folder = Path(tempfile.mkdtemp(prefix="vector-etl-", dir="/var/tmp"))
         (folder / OWNER_FILE).write_text(self.layout.mark)
         give_away(folder)
+        self.pointer.write_text(str(folder))
         return folder
+
+    @property
+    def pointer(self) -> Path:
+        return self.layout.home / self.name / "elsewhere"
 
     def remove_data(self) -> None:
         """Delete the cluster, which is down, wherever it is; only what we created."""
-        pointer = self.layout.home / self.name / "elsewhere"
-        if pointer.exists():
-            folder = Path(pointer.read_text())
-            if (folder / OWNER_FILE).is_file() and (folder / OWNER_FILE).read_text() == self.layout.mark:
-                shutil.rmtree(folder)
+        elsewhere = self.folder_elsewhere()
+        if elsewhere is not None:
+            shutil.rmtree(elsewhere)
         super().remove_data()
 
     def healthy(self) -> bool:
