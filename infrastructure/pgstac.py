@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 
+from core.errors import Transient
 from core.ports import Transaction
 from core.sql import publishing
 from infrastructure.postgresql import message_of
@@ -21,15 +22,20 @@ def why_unusable(tx: Transaction) -> str | None:
 def upsert(tx: Transaction, collection: dict[str, Any], item: dict[str, Any]) -> str | None:
     """Write the item, and its collection when it is new. Returns why pgSTAC refused this user, None when it is done.
 
-    Either both are written or nothing is: a refusal leaves the rest of the caller's transaction alone.
+    Either both are written or nothing is: a refusal leaves the rest of the caller's transaction alone. Raises Transient
+    when another writer of the catalog is in the way.
     """
     try:
         with tx.connection.transaction():
+            # Two first items at once would each fit the partition's constraint to their own date.
+            tx.run(publishing.lock_catalog)
             tx.run(publishing.pgstac_search_path)
             if not tx.one(publishing.has_collection, id=collection["id"]):
                 tx.run(publishing.upsert_collection, collection=collection)
             tx.run(publishing.upsert_item, item=item)
             tx.run(publishing.plain_search_path)
+    except psycopg.errors.CheckViolation as error:
+        raise Transient("somebody else is changing the catalog's partitions", code="catalog_busy") from error
     except psycopg.errors.InsufficientPrivilege as error:
         return f"no STAC item was written, because pgSTAC refused this user: {message_of(error)}"
     return None

@@ -42,7 +42,8 @@ def build_item(
     etl: dict[str, Any],
 ) -> dict[str, Any]:
     """The item as JSON. bbox: west, south, east, north in degrees, EPSG:4326. interval: first and last time in the
-    data, the item is dated by the first; without one it is dated by its publication. Raises InvalidInput when the item is not valid STAC 1.1."""
+    data, the item is dated by the first; without one it is dated by its publication. Raises InvalidInput when the item
+    is not valid STAC 1.1."""
     item = pystac.Item(
         id=item_id_of(params.schema_name, params.table_name),
         geometry=footprint(bbox),

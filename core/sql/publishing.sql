@@ -77,6 +77,10 @@ SET LOCAL search_path = pgstac, public;
 -- plain_search_path
 SET LOCAL search_path = DEFAULT;
 
+-- lock_catalog
+-- One writer of the catalog at a time; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('pgstac', 3));
+
 -- has_collection
 SELECT id FROM pgstac.collections WHERE id = %(id)s;
 
