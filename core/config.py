@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(default=5.0, gt=0)
     outage_patience_seconds: float = Field(default=120.0, ge=0)
     task_watchdog_schedule: str = "0 * * * * *"
+    job_health_schedule: str = "0 */5 * * * *"
+    orphan_detection_schedule: str = "0 */15 * * * *"
     function_timeout: str | None = Field(default=None, validation_alias="AzureFunctionsJobHost__functionTimeout")
     log_level: str = "INFO"
 

@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -25,11 +27,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a message is held while the database or the bus is away, before it goes back to the bus.
+    """How long a message is held while the database or the bus is away, and how much later its copy comes then.
     Letting go at once would burn the delivery count within seconds."""
 
     seconds: float = 120.0
-    longest_pause: float = 10.0
+    longest_pause: float = 5.0
+    postponed: float = 15.0
 
 
 class CoreMachine:
@@ -54,11 +57,17 @@ class CoreMachine:
     def process_job_message(self, message: JobMessage) -> None:
         """Plan the stage the job has reached, or finish the job after its last one. Any number of times."""
         with bound(job_id=message.job_id, run=message.run):
-            job = self.patiently(lambda: self.state.get_job(message.job_id))
-            if job is None or not job.status.is_open or (job.run, job.stage) != (message.run, message.stage):
-                log.info("job message dropped", extra={"stage": message.stage, "reason": "job is elsewhere"})
-                return
-            self.patiently(lambda: self.enter_stage(job))
+            try:
+                self.move_on(message)
+            except Unavailable:
+                self.postpone(self.bus.send_jobs, f"{message.job_id}:{message.run}:{message.stage}", message)
+
+    def move_on(self, message: JobMessage) -> None:
+        job = self.patiently(lambda: self.state.get_job(message.job_id))
+        if job is None or not job.status.is_open or (job.run, job.stage) != (message.run, message.stage):
+            log.info("job message dropped", extra={"stage": message.stage, "reason": "job is elsewhere"})
+            return
+        self.patiently(lambda: self.enter_stage(job))
 
     def enter_stage(self, job: Job) -> None:
         job_type = self.registry[job.job_type]
@@ -96,6 +105,14 @@ class CoreMachine:
             log.error("job failed", extra={"code": error["code"], "reason": error["message"]})
             self.release(job_id)
 
+    def cancel(self, job: Job) -> bool:
+        """Open tasks end at once, running ones at their next sign of progress. False when the run has ended already."""
+        cancelled = self.state.cancel_job(job.job_id, job.run)
+        if cancelled:
+            log.info("job cancelled")
+        self.release(job.job_id)
+        return cancelled
+
     def send_job(self, job_id: str, run: int, stage: int) -> None:
         """Send the message that makes the job enter `stage`; without effect when it is not there any more."""
         dispatch = self.state.next_job_dispatch(job_id, run, stage)
@@ -110,18 +127,43 @@ class CoreMachine:
     def process_task_message(self, message: TaskMessage, delivery: Delivery) -> None:
         """claim -> attempt -> record -> advance."""
         with bound(task_id=message.task_id):
-            task = self.claim(message, delivery)
+            try:
+                task = self.claim(message, delivery)
+            except Unavailable:
+                self.postpone(self.bus.send_tasks, message.task_id, message)
+                return
             if task is None:
                 self.nudge(message.task_id)
                 return
             with bound(job_id=task.job_id, run=task.run, attempt=task.attempt):
-                outcome = self.attempt(task)
-                self.patiently(lambda: self.record(task, outcome))
+                self.work_on(task)
 
     def claim(self, message: TaskMessage, delivery: Delivery) -> ClaimedTask | None:
         return self.patiently(
-            lambda: self.state.claim(message.task_id, delivery.message_id, redelivered=delivery.redelivered)
+            lambda: self.state.claim(
+                message.task_id,
+                delivery.message_id,
+                redelivered=delivery.redelivered,
+                released=message.released,
+            )
         )
+
+    def work_on(self, task: ClaimedTask) -> None:
+        outcome = self.attempt(task)
+        try:
+            self.patiently(lambda: self.record(task, outcome))
+        except Unavailable:
+            again = TaskMessage(task_id=task.task_id, released=task.attempt)
+            self.postpone(self.bus.send_tasks, task.task_id, again)
+
+    def postpone(self, send: Callable[[Sequence[Outgoing]], None], name: str, message: BaseModel) -> None:
+        """A service is away for longer than the message can be held. A copy for later takes its place: going back to
+        the bus would count as a failed delivery, and an outage is nobody's failure. Raises Unavailable when the bus
+        is away too."""
+        later = datetime.now(UTC) + timedelta(seconds=self.patience.postponed)
+        copy = Outgoing(message_id=f"{name}:{uuid4().hex}", body=message.model_dump(), not_before=later)
+        send([copy])
+        log.warning("message postponed", extra={"seconds": self.patience.postponed})
 
     def attempt(self, task: ClaimedTask) -> "Outcome[bool]":
         """Run the handler and complete the task; Done says whether the job advanced."""
@@ -199,10 +241,12 @@ class CoreMachine:
     def release(self, job_id: str) -> None:
         """Remove what the ended run left behind. Not worth failing for: orphan detection removes what stays."""
         job = self.state.get_job(job_id)
-        if job is None or job.status.is_open:
-            return
-        job_type = self.registry[job.job_type]
-        guarded(lambda: job_type.release(self.run_of(job, job_type), self.resources), 1, ONE_ATTEMPT)
+        if job is not None and not job.status.is_open:
+            self.release_run(self.registry[job.job_type], job.job_id, job.run)
+
+    def release_run(self, job_type: JobType, job_id: str, run: int) -> bool:
+        """False when something could not be removed; the log says what."""
+        return isinstance(guarded(lambda: job_type.release(job_id, run, self.resources), 1, ONE_ATTEMPT), Done)
 
     def run_of(self, job: Job, job_type: JobType) -> Run:
         return Run(job.job_id, job.run, job.parameters, job_type, self.state)

@@ -17,6 +17,16 @@ from core.retry import Retry
 from core.sql import jobs, tasks
 
 SIBLING_FAILED = {"code": "job_failed", "message": "another task of the job failed for good"}
+CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A run that is to end, and why."""
+
+    job_id: str
+    run: int
+    error: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,36 @@ class StateManager:
         """Completed; None when the run has ended otherwise."""
         with self.database.transaction() as tx:
             tx.run(jobs.lock_job, job_id=job.job_id)
-            return self._end(tx, job.job_id, job.run, JobStatus.COMPLETED, result=result.model_dump(mode="json"))
+            ended = as_job(
+                tx.one(jobs.finish_job, job_id=job.job_id, run=job.run, result=result.model_dump(mode="json"))
+            )
+            if ended:
+                tx.run(jobs.record_run, job_id=job.job_id)
+            return ended
 
-    def fail_all_job_tasks(self, job_id: str, run: int, error: dict[str, Any]) -> Job | None:
-        """The job and whatever of it is still open fail, in one step; results of finished tasks stay."""
+    def fail_all_job_tasks(self, job_id: str, run: int, error: dict[str, Any]) -> bool:
+        """The job and whatever of it is still open fail, in one step; results of finished tasks stay. False when the
+        run has ended already."""
         with self.database.transaction() as tx:
-            tx.run(jobs.lock_job, job_id=job_id)
-            return self._fail(tx, job_id, run, error)
+            return bool(self.fail_jobs(tx, [Ending(job_id, run, error)]))
+
+    def fail_jobs(self, tx: Transaction, ending: Sequence[Ending]) -> list[Ending]:
+        """The same for many, in the caller's transaction. Returns those that were still open."""
+        return self._end(tx, ending, JobStatus.FAILED, SIBLING_FAILED)
+
+    def cancel_job(self, job_id: str, run: int) -> bool:
+        """The job and whatever of it is still open end as cancelled. False when the run has ended already."""
+        with self.database.transaction() as tx:
+            return bool(self._end(tx, [Ending(job_id, run, CANCELLED)], JobStatus.CANCELLED, CANCELLED))
+
+    def _end(
+        self, tx: Transaction, ending: Sequence[Ending], status: JobStatus, task_error: dict[str, Any]
+    ) -> list[Ending]:
+        # Locks first: whoever completes a task of these jobs meanwhile has committed, or waits.
+        tx.run(jobs.lock_jobs, job_ids=[end.job_id for end in ending])
+        listed = json.dumps([asdict(end) for end in ending])
+        rows = tx.all(jobs.end_jobs, ending=listed, status=status, task_error=task_error)
+        return [Ending(row["job_id"], row["run"], row["error"]) for row in rows]
 
     # Stages
 
@@ -121,9 +154,14 @@ class StateManager:
                 dispatches=[task.dispatch for task in sent],
             )
 
-    def claim(self, task_id: str, message_id: str, *, redelivered: bool) -> ClaimedTask | None:
+    def claim(
+        self, task_id: str, message_id: str, *, redelivered: bool, released: int | None = None
+    ) -> ClaimedTask | None:
+        """`released`: the attempt whose worker gave the task back with this message."""
         with self.database.transaction() as tx:
-            row = tx.one(tasks.claim_task, task_id=task_id, message_id=message_id, redelivered=redelivered)
+            row = tx.one(
+                tasks.claim_task, task_id=task_id, message_id=message_id, redelivered=redelivered, released=released
+            )
         return ClaimedTask.model_validate(row) if row else None
 
     def touch(self, task: Task) -> None:
@@ -162,27 +200,8 @@ class StateManager:
             tx.run(jobs.lock_job, job_id=task.job_id)
             if not tx.one(tasks.fail_task, **fence(task), error=error):
                 return False
-            self._fail(tx, task.job_id, task.run, {**error, "task_id": task.task_id})
+            self.fail_jobs(tx, [Ending(task.job_id, task.run, {**error, "task_id": task.task_id})])
         return True
-
-    def _fail(self, tx: Transaction, job_id: str, run: int, error: dict[str, Any]) -> Job | None:
-        tx.one(tasks.end_open_tasks, job_id=job_id, run=run, status="failed", error=SIBLING_FAILED)
-        return self._end(tx, job_id, run, JobStatus.FAILED, error=error)
-
-    def _end(
-        self,
-        tx: Transaction,
-        job_id: str,
-        run: int,
-        status: JobStatus,
-        *,
-        result: dict[str, Any] | None = None,
-        error: dict[str, Any] | None = None,
-    ) -> Job | None:
-        ended = as_job(tx.one(jobs.finish_job, job_id=job_id, run=run, status=status, result=result, error=error))
-        if ended:
-            tx.run(jobs.record_run, job_id=job_id)
-        return ended
 
 
 def as_job(row: Row | None) -> Job | None:

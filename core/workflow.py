@@ -1,6 +1,6 @@
 """How a job type is declared: parameters, checks at submission, stages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -83,17 +83,14 @@ class Stage:
         return cast(type[BaseModel], get_args(hint)[0] if get_origin(hint) is InTransaction else hint)
 
 
-def nothing_to_release(_run: RunView, _resources: Any) -> None:
-    """A job type that leaves nothing behind."""
-
-
 @dataclass(frozen=True)
 class JobType:
     """`source(params, resources)` returns the facts about the input that, with the parameters, identify the job; it and
     the `checks` run at submission and raise InvalidInput, Conflict or NotFound.
     `exclusive_key(params)` names what only one active job may write. `stands(params, run, resources)` tells whether a
-    completed job's outcome is still there. `release(run, resources)` removes what a run leaves behind, however it
-    ended; running it twice changes nothing."""
+    completed job's outcome is still there. `release(job_id, run, resources)` removes what a run leaves behind, however
+    it ended; running it twice changes nothing. `leftovers(resources)` names the runs, open ones too, that have
+    something in the world which release would remove."""
 
     name: str
     params: type[BaseModel]
@@ -103,7 +100,8 @@ class JobType:
     checks: tuple[Check, ...] = ()
     exclusive_key: Callable[[Any], str | None] = lambda _params: None
     stands: Callable[[RunView, Any], bool] = lambda _run, _resources: True
-    release: Callable[[RunView, Any], None] = nothing_to_release
+    release: Callable[[str, int, Any], None] = lambda _job_id, _run, _resources: None
+    leftovers: Callable[[Any], Iterable[tuple[str, int]]] = lambda _resources: ()
 
     def stage(self, number: int) -> Stage:
         """The stage with this number, from 1."""

@@ -10,17 +10,16 @@ from typing import Any, Generic, TypeVar
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.exceptions import (
     MessageSizeExceededError,
-    MessagingEntityNotFoundError,
-    ServiceBusAuthenticationError,
-    ServiceBusAuthorizationError,
     ServiceBusError,
 )
 
 from core.config import Settings
-from core.errors import Rejected, Unavailable
 from core.models.messages import Outgoing
+from infrastructure.bus_errors import translate_errors
+from infrastructure.dead_letters import DeadLetter, dead_letters
 from infrastructure.identity import credential
 
+PEEKED = 100
 L = TypeVar("L", ServiceBusSender, ServiceBusReceiver)
 
 
@@ -47,6 +46,19 @@ class ServiceBus:
             with browser.open() as receiver:
                 receiver.peek_messages(max_message_count=1)
 
+    def depth(self) -> dict[str, int]:
+        """Messages in each queue, by name, as far as one look sees: at most PEEKED."""
+        return {browser.queue: self._peeked(browser) for browser in self._browsers}
+
+    def _peeked(self, browser: "Link[ServiceBusReceiver]") -> int:
+        with browser.open() as receiver:
+            return len(receiver.peek_messages(max_message_count=PEEKED, sequence_number=1))
+
+    def dead_letters(self, most: int) -> Iterator[list[DeadLetter]]:
+        """Batches of dead-lettered messages of both queues, at most `most` of each."""
+        for browser in self._browsers:
+            yield from dead_letters(self._client, browser.queue, most)
+
     def close(self) -> None:
         self._client.close()
 
@@ -55,14 +67,14 @@ class Link(Generic[L]):
     """A sender or receiver of a queue: opened when first used, then kept; after an error, opened anew."""
 
     def __init__(self, queue: str, connect: Callable[[], L]) -> None:
-        self._queue = queue
+        self.queue = queue
         self._connect: Callable[[], L] = connect
         self._lock = threading.Lock()
         self._link: L | None = None
 
     @contextmanager
     def open(self) -> Iterator[L]:
-        with self._lock, translate_errors(self._queue):
+        with self._lock, translate_errors(self.queue):
             self._link = link = self._link or self._connect()
             try:
                 yield link
@@ -101,17 +113,3 @@ def to_service_bus(message: Outgoing) -> ServiceBusMessage:
         content_type="application/json",
         scheduled_enqueue_time_utc=message.not_before,
     )
-
-
-@contextmanager
-def translate_errors(queue: str) -> Iterator[None]:
-    try:
-        yield
-    except MessagingEntityNotFoundError as error:
-        raise Rejected(f"the queue {queue!r} does not exist", code="queue_missing") from error
-    except MessageSizeExceededError as error:
-        raise Rejected("the message is larger than the bus accepts", code="message_too_large") from error
-    except (ServiceBusAuthenticationError, ServiceBusAuthorizationError) as error:
-        raise Unavailable("the bus refused the credentials") from error
-    except (ServiceBusError, OSError) as error:
-        raise Unavailable("the bus does not answer") from error

@@ -15,7 +15,8 @@ from core.models.results import (
 from core.models.vector import ProcessVectorParams
 from core.workflow import JobType, RunView, Stage
 from services.vector.checks import blob_exists, csv_geometry_params, table_key, table_not_exists, table_stands
-from services.vector.process_vector_tasks import process_vector_prepare, process_vector_upload, release
+from services.vector.leftovers import leftovers, release
+from services.vector.process_vector_tasks import process_vector_prepare, process_vector_upload
 from services.vector.publishing import add_up, create_vector_stac
 
 
@@ -87,4 +88,5 @@ PROCESS_VECTOR = JobType(
     exclusive_key=table_key,
     stands=table_stands,
     release=release,
+    leftovers=leftovers,
 )

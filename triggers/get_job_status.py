@@ -14,7 +14,7 @@ from core.models.job import Job
 from core.ports import Row
 from core.sql import jobs, tasks
 from core.workflow import JobType
-from triggers.http import edge, json_response
+from triggers.http import edge, json_response, whole_number
 from triggers.wiring import machine
 
 bp = func.Blueprint()
@@ -128,13 +128,6 @@ def job_type_name(value: str | None) -> str | None:
     if value is not None and value not in names:
         raise InvalidInput("invalid_parameter", f"job_type is one of: {', '.join(names)}.", parameter="job_type")
     return value
-
-
-def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int) -> int:
-    value = req.params.get(name, str(default))
-    if not value.isdecimal() or not 1 <= int(value) <= most:
-        raise InvalidInput("invalid_parameter", f"{name} is a whole number from 1 to {most}.", parameter=name)
-    return int(value)
 
 
 def page_end(job: Job) -> str:

@@ -102,3 +102,10 @@ def refuse_nul(value: Any, parameter: str = "body") -> None:
     if isinstance(value, list):
         for inner in value:
             refuse_nul(inner, parameter)
+
+
+def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int) -> int:
+    value = req.params.get(name, str(default))
+    if not value.isdecimal() or not 1 <= int(value) <= most:
+        raise InvalidInput("invalid_parameter", f"{name} is a whole number from 1 to {most}.", parameter=name)
+    return int(value)

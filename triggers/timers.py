@@ -8,6 +8,16 @@ from triggers.wiring import janitors
 bp = func.Blueprint()
 
 
-@bp.timer_trigger(arg_name="timer", schedule=settings().task_watchdog_schedule, run_on_startup=False)
+@bp.timer_trigger(arg_name="timer", schedule=settings().task_watchdog_schedule)
 def task_watchdog(timer: func.TimerRequest) -> None:  # noqa: ARG001  the binding's name
     janitors().run_task_watchdog()
+
+
+@bp.timer_trigger(arg_name="timer", schedule=settings().job_health_schedule)
+def job_health(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    janitors().run_job_health_check()
+
+
+@bp.timer_trigger(arg_name="timer", schedule=settings().orphan_detection_schedule)
+def orphan_detector(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    janitors().run_orphan_detection()

@@ -17,6 +17,7 @@ from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.gdal_environment import assert_allowed_drivers
+from services.vector.source_file import remove_abandoned_folders
 
 # A worker may be silent a little longer than a function may run, before it is given up.
 STALE_GRACE_SECONDS = 300.0
@@ -68,4 +69,4 @@ def submissions() -> Submissions:
 def janitors() -> JanitorService:
     config = settings()
     limits = Limits(stale=config.function_timeout_seconds + STALE_GRACE_SECONDS, max_attempts=config.max_task_attempts)
-    return JanitorService(machine(), limits)
+    return JanitorService(machine(), limits, bus().dead_letters, remove_abandoned_folders)

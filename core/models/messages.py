@@ -15,9 +15,12 @@ class JobMessage(BaseModel):
 
 
 class TaskMessage(BaseModel):
+    """`released`: the attempt that gave the task back, because a service was away for too long."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task_id: str
+    released: int | None = None
 
 
 class Delivery(BaseModel):

@@ -3,8 +3,38 @@
 SELECT pg_try_advisory_xact_lock(hashtextextended('janitor:' || %(janitor)s, 2)) AS leads;
 
 -- record_run
-INSERT INTO app.janitor_runs (janitor, started_at, finished_at, actions)
-VALUES (%(janitor)s, %(started_at)s, clock_timestamp(), %(actions)s);
+INSERT INTO app.janitor_runs (janitor, started_at, finished_at, scanned, actions)
+VALUES (%(janitor)s, %(started_at)s, clock_timestamp(), %(scanned)s, %(actions)s);
+
+-- list_runs
+SELECT janitor, started_at, finished_at, scanned, actions
+  FROM app.janitor_runs
+ WHERE (%(janitor)s::text IS NULL OR janitor = %(janitor)s)
+   AND (NOT %(acted)s OR actions <> '{}')
+ ORDER BY started_at DESC
+ LIMIT %(limit)s;
+
+-- last_runs
+-- The newest run of each janitor.
+SELECT DISTINCT ON (janitor) janitor, started_at, finished_at, scanned, actions
+  FROM app.janitor_runs
+ ORDER BY janitor, started_at DESC;
+
+-- last_action_on
+-- The newest run that did something to the job or one of its tasks.
+SELECT janitor, finished_at, actions
+  FROM app.janitor_runs
+ WHERE actions::text LIKE '%%' || %(job_id)s || '%%'
+ ORDER BY started_at DESC
+ LIMIT 1;
+
+-- forget_runs
+DELETE FROM app.janitor_runs WHERE started_at < now() - make_interval(days => %(days)s);
+
+-- open_work
+-- How much there is to look at.
+SELECT (SELECT count(*) FROM app.jobs WHERE status IN ('queued', 'processing')) AS jobs,
+       (SELECT count(*) FROM app.tasks WHERE status IN ('pending', 'queued', 'processing')) AS tasks;
 
 -- resend_tasks
 -- Tasks whose message was never sent, or was sent and not claimed for long: under a new number, to be sent again.
@@ -35,11 +65,88 @@ RETURNING task_id, dispatch, not_before;
 
 -- exhausted_tasks
 -- Tasks whose worker says nothing and that have no attempt left.
-SELECT * FROM app.tasks
+SELECT task_id, job_id, run FROM app.tasks
  WHERE status = 'processing' AND updated_at < now() - make_interval(secs => %(stale)s)
    AND failures + 1 >= %(max_attempts)s
  ORDER BY updated_at
  LIMIT %(limit)s;
+
+-- fail_exhausted_tasks
+-- The same under their jobs' locks: whatever came to life meanwhile is left alone.
+UPDATE app.tasks
+   SET status = 'failed', failures = failures + 1, error = %(error)s, finished_at = now(), updated_at = now()
+ WHERE task_id = ANY(%(task_ids)s) AND status = 'processing'
+   AND updated_at < now() - make_interval(secs => %(stale)s) AND failures + 1 >= %(max_attempts)s
+RETURNING task_id, job_id, run;
+
+-- jobs_with_failed_task
+-- Open jobs one of whose tasks failed for good, with the first one's error.
+SELECT j.job_id, j.run, first.error || jsonb_build_object('task_id', first.task_id) AS error
+  FROM app.jobs AS j
+ CROSS JOIN LATERAL (
+        SELECT t.task_id, coalesce(t.error, '{"code": "task_failed", "message": "a task failed"}') AS error
+          FROM app.tasks AS t
+         WHERE t.job_id = j.job_id AND t.run = j.run AND t.status = 'failed'
+         ORDER BY t.finished_at, t.task_id
+         LIMIT 1) AS first
+ WHERE j.status IN ('queued', 'processing')
+ LIMIT %(limit)s;
+
+-- advance_full_stages
+-- Jobs whose stage is complete and that did not move on.
+UPDATE app.jobs AS j
+   SET stage = j.stage + 1, dispatched_at = NULL, updated_at = now()
+  FROM app.job_stages AS s
+ WHERE s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage AND s.completed = s.expected
+   AND j.status = 'processing'
+RETURNING j.job_id, j.run, j.stage;
+
+-- silent_jobs
+-- Open jobs without progress for long. Sending a message again is no progress.
+SELECT j.job_id, j.run
+  FROM app.jobs AS j
+ WHERE j.status IN ('queued', 'processing')
+   AND j.updated_at < now() - make_interval(secs => %(silent)s)
+   AND NOT EXISTS (
+        SELECT FROM app.tasks AS t
+         WHERE t.job_id = j.job_id AND t.run = j.run
+           AND greatest(t.created_at, t.started_at, t.finished_at,
+                        CASE WHEN t.status = 'processing' THEN t.updated_at END)
+               >= now() - make_interval(secs => %(silent)s))
+ ORDER BY j.updated_at
+ LIMIT %(limit)s;
+
+-- ended_runs
+-- Which of the given runs are over. A job that is not in this database is somebody else's.
+SELECT given.job_id, given.run
+  FROM unnest(%(job_ids)s::text[], %(runs)s::integer[]) AS given (job_id, run)
+  JOIN app.jobs AS j USING (job_id)
+ WHERE j.run > given.run OR (j.run = given.run AND j.status IN ('completed', 'failed', 'cancelled'))
+ LIMIT %(limit)s;
+
+-- revive_tasks
+-- Tasks whose message was dead-lettered, while they have attempts left: to be sent again.
+UPDATE app.tasks AS t
+   SET status = 'pending', dispatch = t.dispatch + 1, claimed_by = NULL, not_before = NULL, updated_at = now(),
+       failures = t.failures + (t.status = 'processing')::int
+  FROM unnest(%(task_ids)s::text[], %(message_ids)s::text[]) AS dead (task_id, message_id)
+ WHERE t.task_id = dead.task_id
+   AND (t.status IN ('pending', 'queued') OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
+   AND t.failures + (t.status = 'processing')::int < %(max_attempts)s
+RETURNING t.task_id, t.dispatch, t.not_before;
+
+-- dead_tasks
+-- The same without attempts left.
+SELECT t.task_id, t.job_id, t.run
+  FROM unnest(%(task_ids)s::text[], %(message_ids)s::text[]) AS dead (task_id, message_id)
+  JOIN app.tasks AS t USING (task_id)
+ WHERE (t.status IN ('pending', 'queued') OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
+   AND t.failures + (t.status = 'processing')::int >= %(max_attempts)s;
+
+-- keep_dead_letter
+INSERT INTO app.dead_letters (queue, message_id, reason, body)
+VALUES (%(queue)s, %(message_id)s, %(reason)s, %(body)s)
+ON CONFLICT DO NOTHING;
 
 -- unsent_jobs
 -- Open jobs that were told to enter a stage and have not: their message was not sent, or was lost.

@@ -68,10 +68,9 @@ UPDATE app.jobs
 RETURNING stage;
 
 -- finish_job
--- End the run. No row: it has ended already.
+-- No row: the run has ended otherwise.
 UPDATE app.jobs
-   SET status = %(status)s, result = coalesce(%(result)s, result), error = %(error)s,
-       finished_at = now(), updated_at = now()
+   SET status = 'completed', result = %(result)s, finished_at = now(), updated_at = now()
  WHERE job_id = %(job_id)s AND run = %(run)s AND status IN ('queued', 'processing')
 RETURNING *;
 
@@ -80,6 +79,42 @@ RETURNING *;
 INSERT INTO app.job_runs (job_id, run, status, result, error, started_at, finished_at)
 SELECT job_id, run, status, result, error, run_started_at, finished_at FROM app.jobs WHERE job_id = %(job_id)s
 ON CONFLICT DO NOTHING;
+
+-- lock_jobs
+-- As lock_job, for many; always in the same order, so that two who lock many wait for each other and no more.
+SELECT pg_advisory_xact_lock(hashtextextended(job_id, 0))
+  FROM (SELECT DISTINCT job_id FROM unnest(%(job_ids)s::text[]) AS given (job_id) ORDER BY job_id) AS sorted;
+
+-- end_jobs
+-- End runs with whatever of them is still open, in one step. %(ending)s: a JSON array of {job_id, run, error}.
+-- A run that has ended already stays as it is, and is not in the answer.
+WITH ending AS (
+    SELECT * FROM jsonb_to_recordset(%(ending)s::jsonb) AS given (job_id text, run integer, error jsonb)
+), ended_tasks AS (
+    UPDATE app.tasks AS t
+       SET status = %(status)s, error = coalesce(t.error, %(task_error)s), finished_at = now(), updated_at = now()
+      FROM ending AS e
+     WHERE t.job_id = e.job_id AND t.run = e.run AND t.status IN ('pending', 'queued', 'processing')
+    RETURNING t.job_id, t.run, t.stage, t.status
+), counted AS (
+    UPDATE app.job_stages AS s
+       SET failed = (SELECT count(*) FROM app.tasks AS t
+                      WHERE t.job_id = s.job_id AND t.run = s.run AND t.stage = s.stage AND t.status = 'failed')
+                    + (SELECT count(*) FROM ended_tasks AS t
+                        WHERE t.job_id = s.job_id AND t.run = s.run AND t.stage = s.stage AND t.status = 'failed'),
+           updated_at = now()
+      FROM ending AS e
+     WHERE s.job_id = e.job_id AND s.run = e.run
+), ended AS (
+    UPDATE app.jobs AS j
+       SET status = %(status)s, error = e.error, finished_at = now(), updated_at = now()
+      FROM ending AS e
+     WHERE j.job_id = e.job_id AND j.run = e.run AND j.status IN ('queued', 'processing')
+    RETURNING j.*
+)
+INSERT INTO app.job_runs (job_id, run, status, result, error, started_at, finished_at)
+SELECT job_id, run, status, result, error, run_started_at, finished_at FROM ended
+RETURNING job_id, run, error;
 
 -- stage_progress
 -- Per stage of a run: what was expected and how the tasks stand.
@@ -107,3 +142,12 @@ SELECT * FROM app.jobs
    AND (%(before)s::timestamptz IS NULL OR (created_at, job_id) < (%(before)s, %(before_id)s::text))
  ORDER BY created_at DESC, job_id DESC
  LIMIT %(limit)s;
+
+-- next_wait
+-- When the earliest of a job's waiting retries is due, and since when its running tasks have said nothing.
+SELECT min(not_before) FILTER (WHERE status IN ('pending', 'queued')) AS next_retry_at,
+       min(updated_at) FILTER (WHERE status = 'processing') AS silent_since,
+       min(updated_at) FILTER (WHERE status IN ('pending', 'queued')) AS waiting_since,
+       coalesce(max(attempt), 0) AS most_attempts
+  FROM app.tasks
+ WHERE job_id = %(job_id)s AND run = %(run)s;

@@ -12,6 +12,10 @@ DELETE FROM app.batches WHERE job_id = %(job_id)s AND run = %(run)s;
 INSERT INTO app.batches (job_id, run, batch, rows_loaded)
 VALUES (%(job_id)s, %(run)s, %(batch)s, %(rows)s);
 
+-- staging_tables
+SELECT tablename AS name FROM pg_tables
+ WHERE schemaname = %(schema)s AND tablename ~ '^s[a-z2-7]{52}_[0-9]+$';
+
 -- relation_kind
 -- What has the name: r is a plain table.
 SELECT c.relkind::text AS kind

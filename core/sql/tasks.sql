@@ -20,15 +20,18 @@ UPDATE app.tasks AS t
  WHERE t.task_id = sent.task_id AND t.dispatch = sent.dispatch AND t.status = 'pending';
 
 -- claim_task
--- Take a waiting task, or one whose worker let go of this very message. No row: somebody else has it, or it is done.
+-- Take a waiting task, or one whose worker let go of this very message, or gave the attempt back with it because of
+-- an outage (which does not count as a failure). No row: somebody else has it, or it is done.
 UPDATE app.tasks AS t
-   SET status = 'processing', attempt = t.attempt + 1, failures = t.failures + (t.status = 'processing')::int,
+   SET status = 'processing', attempt = t.attempt + 1,
+       failures = t.failures + (t.status = 'processing' AND t.attempt IS DISTINCT FROM %(released)s)::int,
        claimed_by = %(message_id)s, not_before = NULL, started_at = now(), updated_at = now()
   FROM app.jobs AS j
  WHERE t.task_id = %(task_id)s
    AND j.job_id = t.job_id
    AND (t.status IN ('pending', 'queued')
-        OR (t.status = 'processing' AND t.claimed_by = %(message_id)s AND %(redelivered)s))
+        OR (t.status = 'processing' AND t.claimed_by = %(message_id)s AND %(redelivered)s)
+        OR (t.status = 'processing' AND t.attempt = %(released)s))
 RETURNING t.*, j.job_type, j.parameters AS job_parameters, j.source AS job_source;
 
 -- hold_attempt
@@ -71,24 +74,6 @@ UPDATE app.tasks
    SET status = 'failed', failures = failures + 1, error = %(error)s, finished_at = now(), updated_at = now()
  WHERE task_id = %(task_id)s AND attempt = %(attempt)s AND status = 'processing'
 RETURNING task_id;
-
--- end_open_tasks
--- Whatever of the run is still open ends with the job, and is counted.
-WITH ended AS (
-    UPDATE app.tasks
-       SET status = %(status)s, error = coalesce(error, %(error)s), finished_at = now(), updated_at = now()
-     WHERE job_id = %(job_id)s AND run = %(run)s AND status IN ('pending', 'queued', 'processing')
-    RETURNING stage, status
-), counted AS (
-    UPDATE app.job_stages AS s
-       SET failed = (SELECT count(*) FROM app.tasks AS t
-                      WHERE t.job_id = s.job_id AND t.run = s.run AND t.stage = s.stage AND t.status = 'failed')
-                    + (SELECT count(*) FROM ended AS e WHERE e.stage = s.stage AND e.status = 'failed'),
-           updated_at = now()
-     WHERE s.job_id = %(job_id)s AND s.run = %(run)s
-    RETURNING 1
-)
-SELECT count(*) AS ended FROM ended;
 
 -- stage_results
 -- Results of a completed stage in the tasks' order.

@@ -54,6 +54,12 @@ def staging_name(job_id: str, run: int) -> str:
     return f"s{digest}_{run}"
 
 
+def staged_run(name: str) -> tuple[str, int]:
+    """The job and run that a staging table's name stands for."""
+    digest, run = name.removeprefix("s").split("_")
+    return base64.b32decode(digest.upper() + "====").hex(), int(run)
+
+
 class VectorToPostGISHandler:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
@@ -166,6 +172,11 @@ class VectorToPostGISHandler:
             )
         ).fetchone()
         return (row["first"], row["last"]) if row["first"] is not None else None
+
+    def staged_runs(self) -> list[tuple[str, int]]:
+        """(job_id, run) of every staging table there is."""
+        with self._database.transaction() as tx:
+            return [staged_run(row["name"]) for row in tx.all(publishing.staging_tables, schema=STAGING)]
 
     def drop_staging(self, job_id: str, run: int) -> None:
         """Waits shortly for a worker that still writes; raises Transient when it takes longer."""

@@ -14,7 +14,7 @@ from core.models.results import (
     UploadParams,
 )
 from core.models.vector import ProcessVectorParams
-from core.workflow import RunView, TaskContext
+from core.workflow import TaskContext
 from infrastructure.resources import Resources
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunk_loader import ChunkLoader
@@ -22,6 +22,7 @@ from services.vector.chunks import ChunkWriter
 from services.vector.columns import plan_columns
 from services.vector.converters import open_source
 from services.vector.geometry import GeometryOptions
+from services.vector.leftovers import chunk_prefix
 from services.vector.postgis_handler import SRID, TableShape, VectorToPostGISHandler
 from services.vector.source import ReadOptions
 from services.vector.source_file import download, sha256, temporary_folder
@@ -146,17 +147,6 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
         },
     )
     return uploaded
-
-
-def release(run: RunView, resources: Resources) -> None:
-    """Remove what the ended run leaves behind: its chunks, and its staging table when it was not published."""
-    resources.silver.delete_under(chunk_prefix(run.job_id, run.run))
-    VectorToPostGISHandler(resources.database).drop_staging(run.job_id, run.run)
-
-
-def chunk_prefix(job_id: str, run: int) -> str:
-    """Where a run's chunks are in the silver zone."""
-    return f"chunks/{job_id}/{run}/"
 
 
 def read_options(params: ProcessVectorParams) -> ReadOptions:

@@ -1,8 +1,10 @@
 """The source as a local file, for as long as it is needed."""
 
 import hashlib
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -12,6 +14,7 @@ from core.models.vector import ProcessVectorParams
 from core.workflow import TaskContext
 from infrastructure.resources import Resources
 
+TEMPORARY = "vector-etl-"
 SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
 
 
@@ -63,12 +66,39 @@ def refuse_too_large(size: int, limit_mb: int) -> None:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Removed on every way out; what a killed process leaves is found by its name."""
-    folder = Path(tempfile.mkdtemp(prefix="vector-etl-"))
+    """Removed on every way out; what a killed process leaves is found by its name, which has the process's id."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned_folders(older_than_seconds: float) -> list[str]:
+    """Remove temporary folders on this machine whose process is gone, or that are older than any function may run."""
+    oldest = time.time() - older_than_seconds
+    found = [path for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*") if is_abandoned(path, oldest)]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in found]
+
+
+def is_abandoned(folder: Path, oldest: float) -> bool:
+    pid = folder.name.removeprefix(TEMPORARY).split("-")[0]
+    try:
+        return not is_running(int(pid)) or folder.stat().st_mtime < oldest
+    except (ValueError, FileNotFoundError):
+        return False
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sha256(path: Path) -> str:
