@@ -73,6 +73,7 @@ class Orchestra:
     plan_second: Callable[[RunView], Sequence[Step]] = lambda run: [Step(index=o.index) for o in run.results("first")]
     finalize: Callable[[RunView], BaseModel] = lambda run: Summary(done=len(run.results("second")))
     released: list[str] = field(default_factory=list)
+    leftovers: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         def run_first(step: Step, ctx: TaskContext) -> Outcome:
@@ -90,11 +91,12 @@ class Orchestra:
             ),
             finalize=lambda run: self.finalize(run),
             exclusive_key=lambda params: params.key,
-            release=lambda run, _resources: self.released.append(f"{run.job_id}:{run.run}"),
+            release=lambda job_id, run, _resources: self.released.append(f"{job_id}:{run}"),
+            leftovers=lambda _resources: self.leftovers,
         )
         retry = RetryPolicy(max_attempts=3, base_seconds=0.01)
         self.machine = CoreMachine(
-            self.state, self.bus, Registry(steps), None, retry, Patience(seconds=1.0, longest_pause=0.1)
+            self.state, self.bus, Registry(steps), None, retry, Patience(seconds=1.0, longest_pause=0.1, postponed=0)
         )
         self.submissions = Submissions(self.machine)
 
@@ -127,7 +129,8 @@ class Orchestra:
                 self.deliver_next()
 
     def claim(self, message: Outgoing, *, redelivered: bool = False) -> ClaimedTask:
-        task = self.state.claim(message.body["task_id"], message.message_id, redelivered=redelivered)
+        given = TaskMessage.model_validate(message.body)
+        task = self.state.claim(given.task_id, message.message_id, redelivered=redelivered, released=given.released)
         assert task is not None
         return task
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import pytest
 from pydantic import BaseModel
 
 from core.errors import Fenced, InvalidInput, Rejected, Transient, Unavailable
-from core.models.enums import JobStatus, TaskStatus
+from core.models.enums import JobStatus, Submission, TaskStatus
 from core.models.messages import JobMessage
 from core.models.task import Task
 from core.ports import Transaction
@@ -35,6 +36,10 @@ def noting(seen: list[int]) -> Callable[[Step, TaskContext], Outcome]:
         return Outcome(index=step.index)
 
     return handle
+
+
+def away(*_: object, **__: object) -> NoReturn:
+    raise Unavailable("the database is away")
 
 
 def test_a_job_goes_through_its_stages_and_completes_with_its_result(orchestra: Orchestra) -> None:
@@ -273,6 +278,81 @@ def test_an_outage_of_the_database_counts_against_no_task(orchestra: Orchestra) 
     orchestra.deliver_all()
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
     assert orchestra.tasks(job)[0].failures == 0
+
+
+def test_a_worker_that_cannot_record_its_outcome_gives_the_task_back_without_a_failure(
+    orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    orchestra.first = noting(runs)
+    job = orchestra.submit(n=1)
+    orchestra.deliver_job()
+    with monkeypatch.context() as outage:
+        for transition in ("complete_task", "retry_task"):
+            outage.setattr(orchestra.state, transition, away)
+        orchestra.deliver_next()
+    assert orchestra.tasks(job)[0].status == TaskStatus.PROCESSING
+    given_back = orchestra.bus.tasks[0]
+    assert given_back.body == {"task_id": orchestra.tasks(job)[0].task_id, "released": 1}
+    assert given_back.not_before is not None
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+    assert (runs, orchestra.tasks(job)[0].failures) == ([0, 0], 0)
+
+
+def test_a_message_that_was_given_back_cannot_take_a_later_attempt_over(orchestra: Orchestra) -> None:
+    orchestra.submit(n=1)
+    orchestra.deliver_job()
+    message = orchestra.bus.tasks[0]
+    orchestra.claim(message)
+    orchestra.claim(message, redelivered=True)
+    assert orchestra.state.claim(message.body["task_id"], "copy", redelivered=False, released=1) is None
+
+
+def test_a_message_that_comes_while_the_database_is_away_comes_again_later(
+    orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = orchestra.submit(n=1)
+    with monkeypatch.context() as outage:
+        outage.setattr(orchestra.state, "get_job", away)
+        orchestra.deliver_job()
+    assert len(orchestra.bus.jobs) == 1
+    orchestra.deliver_job()
+    with monkeypatch.context() as outage:
+        outage.setattr(orchestra.state, "claim", away)
+        orchestra.deliver_next()
+    assert len(orchestra.bus.tasks) == 1
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+
+
+def test_with_the_database_and_the_bus_away_the_message_goes_back_to_the_bus(
+    orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchestra.submit(n=1)
+    orchestra.deliver_job()
+    monkeypatch.setattr(orchestra.state, "claim", away)
+    orchestra.bus.down = 1
+    with pytest.raises(Unavailable):
+        orchestra.deliver_next()
+
+
+def test_a_cancelled_job_ends_with_its_open_tasks_and_fences_the_running_one_out(orchestra: Orchestra) -> None:
+    job = orchestra.submit(n=3)
+    orchestra.deliver_job()
+    orchestra.deliver_next()
+    running = orchestra.claim(orchestra.bus.tasks.pop(0))
+    assert orchestra.machine.cancel(job)
+    assert not orchestra.machine.cancel(job)
+    assert orchestra.job(job.job_id).status == JobStatus.CANCELLED
+    assert [task.status for task in orchestra.tasks(job)] == ["completed", "cancelled", "cancelled"]
+    with pytest.raises(Fenced):
+        complete(running, orchestra)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.CANCELLED
+    assert orchestra.submit_told(n=3) == Submission.RESUBMITTED
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
 
 
 def test_a_short_outage_of_the_bus_is_waited_out(orchestra: Orchestra) -> None:

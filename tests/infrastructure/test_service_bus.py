@@ -73,3 +73,28 @@ def test_a_bus_that_does_not_answer_is_an_outage() -> None:
     with pytest.raises(Unavailable):
         bus.send_jobs([Outgoing(message_id="x", body={})])
     bus.close()
+
+
+def test_a_dead_letter_tells_its_reason_and_is_gone_once_settled(bus: ServiceBus, service_bus: str) -> None:
+    name = str(uuid4())
+    bus.send_tasks([Outgoing(message_id=name, body={"task_id": "t"})])
+    client = ServiceBusClient.from_connection_string(service_bus)
+    with client, client.get_queue_receiver("vector-tasks") as receiver:
+        message = receiver.receive_messages(max_message_count=1, max_wait_time=3)[0]
+        receiver.dead_letter_message(message, reason="because", error_description="of this")
+    told = []
+    for batch in bus.dead_letters(10):
+        for letter in batch:
+            told.append((letter.queue, letter.message_id, letter.reason, letter.body))
+            letter.settle()
+    assert told == [("vector-tasks", name, "because: of this", '{"task_id": "t"}')]
+    assert list(bus.dead_letters(10)) == []
+
+
+def test_the_depth_of_the_queues_is_seen_without_taking_anything(bus: ServiceBus, service_bus: str) -> None:
+    name = str(uuid4())
+    bus.send_tasks([Outgoing(message_id=name, body={})])
+    assert bus.depth() == {"geospatial-jobs": 0, "vector-tasks": 1}
+    assert bus.depth()["vector-tasks"] == 1
+    assert received(service_bus, "vector-tasks", 1) == [name]
+    assert bus.depth()["vector-tasks"] == 0

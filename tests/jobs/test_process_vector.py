@@ -7,6 +7,7 @@ import pytest
 from core.errors import Fenced, InvalidInput
 from core.models.enums import JobStatus
 from core.models.job import Job
+from services.vector.leftovers import leftovers, release
 from tests.jobs.conftest import CSV, Etl
 
 ALL_ROWS = [(n, f"row {n}") for n in range(1, 251)]
@@ -221,3 +222,18 @@ def test_a_completed_job_runs_again_when_its_table_is_gone(etl: Etl) -> None:
     again = etl.load(name)
     assert (again.status, again.run) == (JobStatus.COMPLETED, 2)
     assert len(table(etl)) == 250
+
+
+def test_what_a_crash_leaves_behind_is_named_by_its_run_and_removed(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = etl.submit(etl.put(CSV))
+    etl.until_stage(2)
+    resources = etl.machine.resources
+    with monkeypatch.context() as crash:
+        crash.setattr(etl.machine, "release", lambda _job_id: None)
+        etl.machine.cancel(job)
+    assert (job.job_id, 1) in list(leftovers(resources))
+    assert etl.left_behind(job) != []
+    release(job.job_id, 1, resources)
+    release(job.job_id, 1, resources)
+    assert etl.left_behind(job) == []
+    assert (job.job_id, 1) not in list(leftovers(resources))
