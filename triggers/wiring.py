@@ -25,12 +25,17 @@ STALE_GRACE_SECONDS = 300.0
 set_up_logging(settings().log_level)
 
 
+def stale_seconds() -> float:
+    return settings().function_timeout_seconds + STALE_GRACE_SECONDS
+
+
 @lru_cache(maxsize=1)
 def resources() -> Resources:
     """Raises Unavailable while the database is away; the next call tries again. Raises RuntimeError when GDAL would
     open formats that are not allowed."""
     config = settings()
     assert_allowed_drivers()
+    remove_abandoned_folders(stale_seconds())
     database = PostgresDatabase(config)
     try:
         migrate(database, config)

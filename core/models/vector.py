@@ -1,11 +1,13 @@
 """Parameters of process_vector, as a client sends them."""
 
+import codecs
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Extension = Literal["csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip"]
+NOT_FOR_FILES = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
 EXTENSIONS: tuple[Extension, ...] = ("csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip")
 
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
@@ -52,6 +54,18 @@ class ConverterParams(Strict):
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
     encoding: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
     decimal: Literal[".", ","] | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def known_encoding(cls, value: str | None) -> str | None:
+        """Python knows codecs that are no encodings of text, and some for host names and source code."""
+        try:
+            "a".encode(value or "utf-8")
+        except (LookupError, UnicodeError):
+            raise ValueError(f"{value!r} is not a text encoding; examples: utf-8, cp1252, utf-16") from None
+        if value and codecs.lookup(value).name in NOT_FOR_FILES:
+            raise ValueError(f"{value!r} is not an encoding of files; examples: utf-8, cp1252, utf-16")
+        return value
 
 
 class ProcessVectorParams(Strict):

@@ -17,8 +17,9 @@ SELECT tablename AS name FROM pg_tables
  WHERE schemaname = %(schema)s AND tablename ~ '^s[a-z2-7]{52}_[0-9]+$';
 
 -- relation_kind
--- What has the name: r is a plain table.
-SELECT c.relkind::text AS kind
+-- What has the name: r is a plain table; inherits is one whose rows belong to another table too.
+SELECT CASE WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent))
+            THEN 'inherits' ELSE c.relkind::text END AS kind
   FROM pg_class AS c
   JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relname = %(table)s;
@@ -36,14 +37,32 @@ SELECT DISTINCT coalesce(r.ev_class, k.conrelid)::regclass::text AS name
    AND coalesce(r.ev_class, k.conrelid) <> c.oid
  ORDER BY 1;
 
--- grants
--- Who may do what with the table besides its owner; role is null for PUBLIC.
-SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role
+-- owner
+SELECT r.rolname AS role, c.relowner = current_user::regrole AS is_own
   FROM pg_class AS c
   JOIN pg_namespace AS n ON n.oid = c.relnamespace
- CROSS JOIN aclexplode(c.relacl) AS a
+  JOIN pg_roles AS r ON r.oid = c.relowner
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s;
+
+-- grants
+-- Who may do what with the table, or with one column of it, besides its owner; role is null for PUBLIC.
+SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role, given.attname AS column
+  FROM pg_class AS c
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL (SELECT c.relacl AS acl, NULL::text AS attname
+                      UNION ALL
+                     SELECT attacl, attname::text FROM pg_attribute
+                      WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS given
+ CROSS JOIN aclexplode(given.acl) AS a
   LEFT JOIN pg_roles AS r ON r.oid = a.grantee
  WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.grantee <> c.relowner;
+
+-- columns
+SELECT a.attname::text AS name
+  FROM pg_attribute AS a
+  JOIN pg_class AS c ON c.oid = a.attrelid
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped;
 
 -- published_by
 -- Which run's table this is. No row: it is not there any more, or was not published by the app.

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ _HEADER_BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """header: unique column names in file order; longest_line: bytes of the longest physical line."""
+    """header: unique column names in file order; blank_lines: how many stand before the header; longest_line: bytes of
+    the longest physical line."""
 
     encoding: str
     delimiter: str
     decimal: str
     header: tuple[str, ...]
+    blank_lines: int
     longest_line: int
     quotes_balance: bool
 
@@ -51,6 +54,7 @@ def read_csv_format(path: Path, params: Mapping[str, Any]) -> CsvFormat:
         delimiter=delimiter,
         decimal=_given_decimal(params),
         header=_unique_header(_first_record(first_lines, delimiter)),
+        blank_lines=_leading_blank_lines(first_lines),
         longest_line=scan.longest_line,
         quotes_balance=scan.quotes % 2 == 0,
     )
@@ -131,6 +135,11 @@ def _decode_head(head: bytes, encoding: str) -> str:
     except (UnicodeDecodeError, LookupError) as error:
         raise _invalid("encoding", f"The file is not written in {encoding}.") from error
     return text.removeprefix("\ufeff")
+
+
+def _leading_blank_lines(text: str) -> int:
+    lines = io.StringIO(text)
+    return sum(1 for _ in itertools.takewhile(lambda line: line == "\n", lines))
 
 
 def _detect_delimiter(text: str) -> str:

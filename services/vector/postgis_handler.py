@@ -12,9 +12,10 @@ from itertools import chain, count
 
 import pyarrow as pa
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
 from core.models.results import ColumnInfo
-from core.ports import Transaction
+from core.ports import Row, Transaction
 from core.sql import publishing
 from infrastructure.postgresql import Connection, PostgresDatabase
 from services.vector.copy_encoding import copy_encoder
@@ -23,6 +24,8 @@ from services.vector.target import Target, refuse_occupied, relation_kind
 STAGING = "staging"
 SRID = 4326
 IDENTIFIER_BYTES = 63
+# What Python and RFC 3339 can tell; Postgres knows more.
+YEARS = ("0001-01-02T00:00:00Z", "9999-12-30T23:59:59Z")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class TableShape:
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """An index of the table: the name's ending, its method, its columns."""
+    """An index of the table: what its name ends with before `_idx`, its method, its columns."""
 
     suffix: str
     method: str
@@ -43,9 +46,17 @@ class IndexPlan:
     unique: bool = False
 
 
+@dataclass(frozen=True)
+class Rights:
+    """Who owned a table, when not the app, and who might do what with it."""
+
+    owner: str | None
+    grants: Sequence[Row]
+
+
 PRIMARY_KEY = IndexPlan("pkey", "btree", ("id",), unique=True)
-BATCH_INDEX = IndexPlan("batch_idx", "btree", ("etl_batch_id",))
-SPATIAL_INDEX = IndexPlan("geom_idx", "gist", ("geom",))
+BATCH_INDEX = IndexPlan("batch", "btree", ("etl_batch_id",))
+SPATIAL_INDEX = IndexPlan("geom", "gist", ("geom",))
 
 
 def staging_name(job_id: str, run: int) -> str:
@@ -123,7 +134,7 @@ class VectorToPostGISHandler:
         tx.run("SET LOCAL lock_timeout = '10s'")
         name = staging_name(job_id, run)
         published = sql.Identifier(target.schema, target.table)
-        grants = self._make_room(tx, target)
+        rights = self._make_room(tx, target)
         execute = tx.connection.execute
         execute(
             sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(sql.Identifier(STAGING, name), sql.Identifier(target.schema))
@@ -141,17 +152,17 @@ class VectorToPostGISHandler:
             if plan is PRIMARY_KEY:
                 key = sql.SQL("ALTER TABLE {} ADD PRIMARY KEY USING INDEX {}")
                 execute(key.format(published, sql.Identifier(new)))
-        for grant in grants:
-            execute(grant)
+        if rights:
+            give_rights(tx, target, rights)
 
-    def _make_room(self, tx: Transaction, target: Target) -> list[sql.Composed]:
-        """Drop what is in the way when it may be overwritten. Returns the grants it had, to give again."""
+    def _make_room(self, tx: Transaction, target: Target) -> Rights | None:
+        """Drop what is in the way when it may be overwritten. Returns the rights it came with, to give again."""
         if relation_kind(tx, target) is None:
-            return []
+            return None
         refuse_occupied(tx, target)
-        grants = grants_of(tx, target)
+        rights = rights_of(tx, target)
         tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
-        return grants
+        return rights
 
     def measure(self, tx: Transaction, job_id: str, run: int) -> tuple[int, list[float] | None]:
         """Rows of the staging table and their extent: west, south, east, north in degrees; None without rows."""
@@ -165,10 +176,13 @@ class VectorToPostGISHandler:
         return count, None if None in box else box
 
     def value_range(self, tx: Transaction, job_id: str, run: int, column: str) -> tuple[datetime, datetime] | None:
-        """First and last time of a date or timestamp column; None when it is empty."""
+        """First and last time of a date or timestamp column, within the years 1 to 9999; None when it is empty."""
         row = tx.connection.execute(
-            sql.SQL("SELECT min({0})::timestamptz AS first, max({0})::timestamptz AS last FROM {1}").format(
-                sql.Identifier(column), sql.Identifier(STAGING, staging_name(job_id, run))
+            sql.SQL(
+                "SELECT greatest(min({0})::timestamptz, {2}) AS first, least(max({0})::timestamptz, {3}) AS last"
+                " FROM {1}"
+            ).format(
+                sql.Identifier(column), sql.Identifier(STAGING, staging_name(job_id, run)), *map(sql.Literal, YEARS)
             )
         ).fetchone()
         return (row["first"], row["last"]) if row["first"] is not None else None
@@ -225,21 +239,50 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
 
 def free_name(tx: Transaction, target: Target, suffix: str) -> str:
     """A name for an index of the table that nothing in its schema has, within the 63 bytes of an identifier."""
-    for ending in chain([f"_{suffix}"], (f"_{suffix}{number}" for number in count(2))):
-        name = target.table[: IDENTIFIER_BYTES - len(ending)] + ending
+    for ending in chain([f"_{suffix}_idx"], (f"_{suffix}_idx{number}" for number in count(2))):
+        name = cut(target.table, IDENTIFIER_BYTES - len(ending.encode())) + ending
         if relation_kind(tx, replace(target, table=name)) is None:
             return name
     raise AssertionError("count() never ends")
 
 
-def grants_of(tx: Transaction, target: Target) -> list[sql.Composed]:
-    """The table's grants as statements that give them again, the owner's own left out."""
-    return [
-        sql.SQL("GRANT {} ON {} TO {} {}").format(
-            sql.SQL(row["privilege"]),
-            sql.Identifier(target.schema, target.table),
-            sql.Identifier(row["role"]) if row["role"] else sql.SQL("PUBLIC"),
-            sql.SQL("WITH GRANT OPTION" if row["is_grantable"] else ""),
-        )
-        for row in tx.all(publishing.grants, schema=target.schema, table=target.table)
-    ]
+def cut(name: str, most_bytes: int) -> str:
+    """Postgres counts bytes, and would cut a longer name silently."""
+    return name.encode()[:most_bytes].decode(errors="ignore")
+
+
+def rights_of(tx: Transaction, target: Target) -> Rights:
+    name = {"schema": target.schema, "table": target.table}
+    owner = tx.one(publishing.owner, **name)
+    return Rights(owner["role"] if owner and not owner["is_own"] else None, tx.all(publishing.grants, **name))
+
+
+def give_rights(tx: Transaction, target: Target, rights: Rights) -> None:
+    """To the table that took the place of another one. A grant on a column that is gone goes with it."""
+    there = {row["name"] for row in tx.all(publishing.columns, schema=target.schema, table=target.table)}
+    for grant in rights.grants:
+        if grant["column"] is None or grant["column"] in there:
+            tx.connection.execute(grant_statement(target, grant))
+    if rights.owner:
+        give_ownership(tx, target, rights.owner)
+
+
+def give_ownership(tx: Transaction, target: Target, owner: str) -> None:
+    """The owner stays the owner, or can do everything with it when the app may not give tables away."""
+    names = sql.Identifier(target.schema, target.table), sql.Identifier(owner)
+    try:
+        with tx.connection.transaction():
+            tx.connection.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(*names))
+    except InsufficientPrivilege:
+        tx.connection.execute(sql.SQL("GRANT ALL ON {} TO {} WITH GRANT OPTION").format(*names))
+
+
+def grant_statement(target: Target, grant: Row) -> sql.Composed:
+    column = sql.SQL(" ({})").format(sql.Identifier(grant["column"])) if grant["column"] else sql.SQL("")
+    return sql.SQL("GRANT {}{} ON {} TO {} {}").format(
+        sql.SQL(grant["privilege"]),
+        column,
+        sql.Identifier(target.schema, target.table),
+        sql.Identifier(grant["role"]) if grant["role"] else sql.SQL("PUBLIC"),
+        sql.SQL("WITH GRANT OPTION" if grant["is_grantable"] else ""),
+    )

@@ -33,6 +33,7 @@ from services.vector.postgis_handler import (
     SRID,
     IndexPlan,
     VectorToPostGISHandler,
+    cut,
 )
 from services.vector.survey import listed
 from services.vector.target import Target
@@ -209,4 +210,4 @@ def index_plans(params: ProcessVectorParams) -> list[IndexPlan]:
     wanted = [SPATIAL_INDEX] if params.indexes.spatial else []
     wanted += [PRIMARY_KEY, BATCH_INDEX]
     columns = dict.fromkeys((*params.indexes.attributes, *params.indexes.temporal))
-    return wanted + [IndexPlan(f"{column[:40]}_idx", "btree", (column,)) for column in columns]
+    return wanted + [IndexPlan(cut(column, 40), "btree", (column,)) for column in columns]

@@ -109,6 +109,7 @@ def _open_reader(path: Path, layout: CsvFormat, ragged: "_RaggedRow") -> pacsv.C
             use_threads=False,
             block_size=min(max(_SMALLEST_BLOCK, 2 * layout.longest_line), _LARGEST_BLOCK),
             column_names=positions,
+            skip_rows=layout.blank_lines,
             skip_rows_after_names=1,
             encoding="utf8" if layout.encoding == "utf-8" else layout.encoding,
         ),

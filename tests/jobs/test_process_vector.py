@@ -151,10 +151,10 @@ def test_a_table_that_appears_while_the_job_runs_is_not_overwritten(etl: Etl) ->
 
 
 def test_a_name_that_an_index_would_take_may_be_in_use(etl: Etl) -> None:
-    etl.run("CREATE TABLE geo.t_geom_idx (x integer); CREATE TABLE geo.t_pkey (x integer)")
+    etl.run("CREATE TABLE geo.t_geom_idx (x integer); CREATE TABLE geo.t_pkey_idx (x integer)")
     assert etl.load(etl.put(CSV)).status == JobStatus.COMPLETED
     names = {row[0] for row in etl.rows("SELECT indexname FROM pg_indexes WHERE tablename = 't'")}
-    assert names == {"t_geom_idx2", "t_pkey2", "t_batch_idx"}
+    assert names == {"t_geom_idx2", "t_pkey_idx2", "t_batch_idx"}
 
 
 def test_the_longest_table_name_is_published_with_its_indexes(etl: Etl) -> None:
