@@ -7,6 +7,7 @@
 `app`                        the Function App over HTTP, with a database and a broker of its own; `clean_app`: emptied
 """
 
+import services.vector.gdal_environment  # noqa: F401  isort: skip  (before any test imports pyogrio)
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass

@@ -35,7 +35,8 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class OgrLayer:
-    """An open layer. schema: its attributes. geometry_position: index of the geometry in the reader's batches."""
+    """An open layer. schema: its attributes. geometry_position: index of the geometry in the reader's batches. untyped:
+    the moments, when they come as text."""
 
     path: Path
     name: str | None
@@ -43,6 +44,7 @@ class OgrLayer:
     schema: pa.Schema
     reader: pa.RecordBatchReader
     geometry_position: int
+    untyped: frozenset[str]
 
 
 def layer_infos(path: Path) -> list[LayerInfo]:
@@ -59,13 +61,26 @@ def _layer_info(path: Path, name: str, geometry_type: str | None) -> LayerInfo:
 @contextmanager
 def open_layer(path: Path, name: str | None = None, *, encoding: str | None = None) -> Iterator[OgrLayer]:
     """Open a layer for one reading; the first one without `name`. Raises InvalidInput(`unreadable_file`)."""
+    options: dict[str, Any] = {"layer": name, "encoding": encoding, "batch_size": BATCH_ROWS, "use_pyarrow": True}
     with ExitStack() as stack:
         with _translated(path):
-            meta, reader = stack.enter_context(
-                pyogrio.open_arrow(path, layer=name, encoding=encoding, batch_size=BATCH_ROWS, use_pyarrow=True)
-            )
+            meta, reader = stack.enter_context(pyogrio.open_arrow(path, **options))
+            untyped = _moments(meta) if any(map(_is_zoneless, reader.schema)) else frozenset[str]()
+            if untyped:
+                # GDAL would cut off the zone of each value where not all of a column's have the same one.
+                meta, reader = stack.enter_context(pyogrio.open_arrow(path, **options, datetime_as_string=True))
             position = _geometry_position(reader.schema, meta)
-        yield OgrLayer(path, name, file_crs(meta["crs"]), reader.schema.remove(position), reader, position)
+        schema = reader.schema.remove(position)
+        yield OgrLayer(path, name, file_crs(meta["crs"]), schema, reader, position, untyped)
+
+
+def _is_zoneless(field: pa.Field) -> bool:
+    return pa.types.is_timestamp(field.type) and field.type.tz is None
+
+
+def _moments(meta: dict[str, Any]) -> frozenset[str]:
+    kinds = zip(meta["fields"], meta["ogr_types"], strict=True)
+    return frozenset(str(name) for name, kind in kinds if kind == "OFTDateTime")
 
 
 def read_layer(layer: OgrLayer) -> Iterator[SourceBatch]:

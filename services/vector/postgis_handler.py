@@ -4,6 +4,7 @@ The only place with dynamic SQL: every name goes through psycopg.sql.
 """
 
 import base64
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from itertools import chain, count
 
 import pyarrow as pa
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
+from core.errors import Transient
 from core.models.results import ColumnInfo
 from core.ports import Row, Transaction
 from core.sql import publishing
@@ -25,6 +27,8 @@ STAGING = "staging"
 SRID = 4326
 IDENTIFIER_BYTES = 63
 # What Python and RFC 3339 can tell; Postgres knows more.
+# Seconds between tries to lock a table that is in use.
+LOCK_PAUSES = (0.2, 0.5, 1, 2, 2, 2, 2)
 YEARS = ("0001-01-02T00:00:00Z", "9999-12-30T23:59:59Z")
 
 
@@ -131,7 +135,6 @@ class VectorToPostGISHandler:
         Raises InvalidInput("table_exists") when there is a table that may not be overwritten. Who could read the old
         table can read the new one.
         """
-        tx.run("SET LOCAL lock_timeout = '10s'")
         name = staging_name(job_id, run)
         published = sql.Identifier(target.schema, target.table)
         rights = self._make_room(tx, target)
@@ -160,6 +163,7 @@ class VectorToPostGISHandler:
         if relation_kind(tx, target) is None:
             return None
         refuse_occupied(tx, target)
+        lock_patiently(tx, sql.Identifier(target.schema, target.table))
         rights = rights_of(tx, target)
         tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
         return rights
@@ -235,6 +239,20 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
         sql.SQL(plan.method),
         sql.SQL(", ").join(map(sql.Identifier, plan.columns)),
     )
+
+
+def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
+    """Raises Transient when readers leave no gap. New readers queue behind a waiting lock: so it waits shortly, lets
+    them pass, and tries again."""
+    for pause in LOCK_PAUSES:
+        try:
+            with tx.connection.transaction():
+                tx.run("SET LOCAL lock_timeout = '500ms'")
+                tx.connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
+                return
+        except LockNotAvailable:
+            time.sleep(pause)
+    raise Transient("other transactions keep the table in use; it cannot be replaced just now", code="table_in_use")
 
 
 def free_name(tx: Transaction, target: Target, suffix: str) -> str:

@@ -75,11 +75,12 @@ class Publication:
             bbox = self.measured(tx)
         interval = self.interval(tx)
         replaced = self.replaced_rows(tx)
+        with self.watch.measured("stac"):
+            stac, reason = self.catalog(tx, bbox, interval)
+        # Last of what takes time: from here on readers of the old table wait for the commit.
         with self.watch.measured("swap"):
             target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
             self.handler.publish(tx, self.ctx.job_id, self.ctx.run, target, self.plans)
-        with self.watch.measured("stac"):
-            stac, reason = self.catalog(tx, bbox, interval)
         tx.run(publishing.record_publication, **self.metadata(bbox, interval, stac))
         tx.run(publishing.forget_batches, job_id=self.ctx.job_id, run=self.ctx.run)
         return Published(

@@ -37,14 +37,16 @@ def open_csv(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
     if isinstance(columns, WellKnownText) and crs is None:
         _refuse_unlikely_lon_lat(path, layout, columns)
     origin: CrsOrigin = "parameter" if crs else "format"
+    schema = columns.attribute_schema(layout.header)
     yield VectorSource(
         layer=path.stem,
         driver="CSV",
         crs=crs or _WGS84,
         crs_found_in=origin,
-        schema=columns.attribute_schema(layout.header),
+        schema=schema,
         feature_count=None,
         batches=lambda: _batches(path, layout, columns),
+        untyped=frozenset(field.name for field in schema if pa.types.is_string(field.type)),
     )
 
 

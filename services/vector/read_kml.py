@@ -26,7 +26,8 @@ def open_kml(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
         layers = [named_layer(layers, options.layer_name)]
     else:
         layers = [layer for layer in layers if layer.features] or layers[:1]
-    schemas = [_layer_schema(path, layer) for layer in layers]
+    described = [_described(path, layer) for layer in layers]
+    schemas = [schema for schema, _ in described]
     schema = schemas[0] if len(layers) == 1 else shared_schema(schemas)
     crs, origin = choose_crs(options, None, by_format=_WGS84, what="The KML file")
     yield VectorSource(
@@ -37,12 +38,13 @@ def open_kml(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
         schema=schema,
         feature_count=sum(layer.features for layer in layers),
         batches=lambda: _batches(path, layers, schema),
+        untyped=frozenset[str]().union(*(untyped for _, untyped in described)),
     )
 
 
-def _layer_schema(path: Path, info: LayerInfo) -> pa.Schema:
+def _described(path: Path, info: LayerInfo) -> tuple[pa.Schema, frozenset[str]]:
     with open_layer(path, info.name) as layer:
-        return layer.schema
+        return layer.schema, layer.untyped
 
 
 def _batches(path: Path, layers: list[LayerInfo], schema: pa.Schema) -> Iterator[SourceBatch]:

@@ -50,7 +50,7 @@ def open_geopackage(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
 def source_of(
     name: str, driver: str, layer: OgrLayer, crs: CRS, origin: CrsOrigin, features: int | None, batches: BatchReader
 ) -> VectorSource:
-    return VectorSource(name, driver, crs, origin, layer.schema, features, batches)
+    return VectorSource(name, driver, crs, origin, layer.schema, features, batches, layer.untyped)
 
 
 def _chosen_layer(layers: list[LayerInfo], wanted: str | None) -> LayerInfo:

@@ -42,7 +42,11 @@ class SourceBatch:
 
 @dataclass(frozen=True)
 class VectorSource:
-    """An open source. `batches` may be read once, and only while the context of `open_source` is open."""
+    """An open source. `batches` may be read once, and only while the context of `open_source` is open.
+
+    untyped: attributes that come as text although the file may mean something else by it: their type shows in their
+    values only, and only in all of them.
+    """
 
     layer: str
     driver: str
@@ -51,6 +55,7 @@ class VectorSource:
     schema: pa.Schema
     feature_count: int | None
     batches: Callable[[], Iterator[SourceBatch]]
+    untyped: frozenset[str] = frozenset()
 
     @property
     def crs_text(self) -> str:

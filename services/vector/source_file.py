@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -25,12 +26,17 @@ def download(ctx: TaskContext, params: ProcessVectorParams, folder: Path) -> Pat
     container = params.container_name
     facts = resources.bronze.facts(params.blob_name, container)
     refuse_too_large(facts.size, resources.settings.max_source_mb)
-    path = folder / f"source.{params.file_extension}"
+    path = folder / f"{plain_stem(params.blob_name)}.{params.file_extension}"
     resources.bronze.download(params.blob_name, path, container=container, etag=ctx.source["etag"])
     for name, etag in ctx.source["sidecars"].items():
         beside = path.with_suffix(PurePosixPath(name).suffix.lower())
         resources.bronze.download(name, beside, container=container, etag=etag)
     return path
+
+
+def plain_stem(blob_name: str) -> str:
+    """The blob's name without folder and extension, as GDAL and the file system take it: it names the layer."""
+    return re.sub(r"[^\w.-]+", "_", PurePosixPath(blob_name).stem)[:80].strip(".") or "source"
 
 
 def find_sidecars(params: ProcessVectorParams, resources: Resources) -> dict[str, str]:

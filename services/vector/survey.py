@@ -36,11 +36,8 @@ class Survey:
         self.geometry.observe(batch.geometry)
         if batch.reasons is not None:
             self.reasons.update(counted(batch.reasons))
-        if self.source.driver == "CSV":
-            # The types of a text file show in its values only, and only in all of them.
-            for field_, values in zip(batch.attributes.schema, batch.attributes.columns, strict=True):
-                if pa.types.is_string(field_.type):
-                    self.types.observe(field_.name, values)
+        for name in self.source.untyped:
+            self.types.observe(name, batch.attributes.column(name))
 
 
 def refuse_empty(survey: Survey) -> None:

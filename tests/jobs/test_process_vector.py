@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from core.errors import Fenced, InvalidInput
@@ -237,3 +238,38 @@ def test_what_a_crash_leaves_behind_is_named_by_its_run_and_removed(etl: Etl, mo
     release(job.job_id, 1, resources)
     assert etl.left_behind(job) == []
     assert (job.job_id, 1) not in list(leftovers(resources))
+
+
+def test_a_table_in_use_is_not_waited_for_so_long_that_readers_pile_up(
+    etl: Etl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.vector.postgis_handler.LOCK_PAUSES", (0.1, 0.1))
+    etl.load(etl.put(CSV))
+    job = etl.submit(etl.put("name,lat,lon\nnew,1,2\n"), overwrite=True)
+    etl.until_stage(3)
+    with psycopg.connect(etl.url) as reader:
+        reader.execute("SELECT count(*) FROM geo.t")
+        etl.next_task()
+        assert etl.job(job).status == JobStatus.PROCESSING
+        assert len(table(etl)) == 250
+    etl.finish()
+    assert table(etl) == [(1, "new")]
+
+
+def test_a_grant_on_a_column_stays_while_the_column_does(etl: Etl) -> None:
+    etl.run("DROP ROLE IF EXISTS clerk_of_tests")
+    etl.run("CREATE ROLE clerk_of_tests")
+    try:
+        etl.load(etl.put("name,gone,lat,lon\na,b,1,2\n"))
+        etl.run("GRANT SELECT (name, gone) ON geo.t TO clerk_of_tests")
+        assert etl.load(etl.put(CSV), overwrite=True).status == JobStatus.COMPLETED
+        rights = "has_column_privilege('clerk_of_tests', 'geo.t', '{}', 'SELECT')"
+        assert etl.rows(f"SELECT {rights.format('name')}, {rights.format('lat')}") == [(True, False)]
+    finally:
+        etl.run("DROP TABLE IF EXISTS geo.t")
+        etl.run("DROP ROLE clerk_of_tests")
+
+
+def test_moments_beyond_what_a_catalog_can_tell_do_not_stop_a_table(etl: Etl) -> None:
+    csv = "name,lat,lon,seen\na,1,2,2024-05-01T00:00:00Z\nb,3,4,9999-12-31T23:59:59-10:00\n"
+    assert etl.load(etl.put(csv), temporal_property="seen").status == JobStatus.COMPLETED

@@ -37,9 +37,8 @@ class Read:
     def plan(self) -> ColumnPlan:
         census = TypeCensus()
         for batch in self.batches:
-            for field, values in zip(batch.attributes.schema, batch.attributes.columns, strict=True):
-                if self.source.driver == "CSV" and pa.types.is_string(field.type):
-                    census.observe(field.name, values)
+            for name in self.source.untyped:
+                census.observe(name, batch.attributes.column(name))
         return plan_columns(self.source.schema, census)
 
 
