@@ -35,5 +35,7 @@ def set_up_logging(level: str) -> None:
     for handler in root.handlers:
         handler.setFormatter(EventFormatter())
     root.setLevel(logging.WARNING)
+    # During an outage the pool would say so several times a second; the machine says it once per wait.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for name in ("core", "jobs", "services", "infrastructure", "triggers"):
         logging.getLogger(name).setLevel(level)

@@ -55,6 +55,8 @@ class PostgresDatabase:
             max_size=settings.postgis_pool_size,
             timeout=10.0,
             max_lifetime=30 * 60.0,
+            # Give up soon: the next request starts a new attempt, instead of waiting out a pause that has grown.
+            reconnect_timeout=2.0,
             check=ConnectionPool.check_connection,
             open=True,
         )
