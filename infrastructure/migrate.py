@@ -13,8 +13,12 @@ log = logging.getLogger(__name__)
 LOCK = 7_071_001
 BOOKKEEPING = """
     CREATE SCHEMA IF NOT EXISTS app;
-    CREATE TABLE IF NOT EXISTS app.schema_migrations (
-        name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE app.schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+"""
+THERE = "SELECT 1 AS there WHERE to_regclass(%(name)s) IS NOT NULL"
+MISSING_SCHEMAS = """
+    SELECT name FROM unnest(%(schemas)s::text[]) AS given (name)
+     WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name)
 """
 
 
@@ -22,10 +26,12 @@ def migrate(database: PostgresDatabase, config: Settings) -> list[str]:
     """Apply what is missing, in one transaction under a lock. Returns the names applied."""
     with database.transaction() as tx:
         tx.connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        tx.connection.execute(BOOKKEEPING)
+        # IF NOT EXISTS asks for the right to create first: an app whose schema was made by an admin has none.
+        if not tx.one(THERE, name="app.schema_migrations"):
+            tx.connection.execute(BOOKKEEPING)
         applied = apply_missing(tx.connection)
-        for schema in config.allowed_schemas:
-            tx.connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        for row in tx.all(MISSING_SCHEMAS, schemas=list(config.allowed_schemas)):
+            tx.connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(row["name"])))
     return applied
 
 

@@ -46,3 +46,23 @@ def test_every_allowed_schema_is_made(empty: PostgresDatabase, settings: Setting
     migrate(empty, settings.model_copy(update={"allowed_schemas": ("geo", "partner")}))
     with empty.transaction() as tx:
         assert tx.one("SELECT to_regnamespace('partner') IS NOT NULL AS there") == {"there": True}
+
+
+def test_an_app_that_may_create_nothing_starts_on_a_schema_somebody_else_made(
+    empty: PostgresDatabase, settings: Settings
+) -> None:
+    migrate(empty, settings)
+    with empty.transaction() as tx:
+        tx.run("DROP ROLE IF EXISTS app_of_tests")
+        tx.run("CREATE ROLE app_of_tests LOGIN PASSWORD 'p' NOSUPERUSER")
+        tx.run("GRANT USAGE ON SCHEMA app TO app_of_tests")
+        tx.run("GRANT SELECT ON app.schema_migrations TO app_of_tests")
+    own = settings.model_copy(update={"postgis_user": "app_of_tests", "postgis_password": "p"})
+    database = PostgresDatabase(own)
+    try:
+        assert migrate(database, own) == []
+    finally:
+        database.close()
+        with empty.transaction() as tx:
+            tx.run("DROP OWNED BY app_of_tests")
+            tx.run("DROP ROLE app_of_tests")
