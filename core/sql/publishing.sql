@@ -90,7 +90,8 @@ ON CONFLICT (schema_name, table_name) DO UPDATE
         excluded.temporal_end, excluded.stac_collection, excluded.stac_item, excluded.published_at);
 
 -- pgstac_there
-SELECT to_regprocedure('pgstac.upsert_item(jsonb)') IS NOT NULL AS there,
+-- Asked of the system catalog: a name in a schema one may not use is an error.
+SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = to_regnamespace('pgstac') AND proname = 'upsert_item') AS there,
        coalesce(has_schema_privilege(to_regnamespace('pgstac')::oid, 'USAGE'), false) AS allowed;
 
 -- pgstac_search_path
@@ -116,7 +117,7 @@ SELECT pgstac.upsert_item(%(item)s);
 -- versions
 SELECT current_setting('server_version') AS postgres,
        (SELECT extversion FROM pg_extension WHERE extname = 'postgis') AS postgis,
-       to_regprocedure('pgstac.get_version()') IS NOT NULL AS pgstac;
+       coalesce(has_schema_privilege(to_regnamespace('pgstac')::oid, 'USAGE'), false) AS pgstac;
 
 -- pgstac_version
 SELECT pgstac.get_version() AS version;

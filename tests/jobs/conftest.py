@@ -19,6 +19,7 @@ from core.state_manager import StateManager
 from core.submission import Submissions
 from core.workflow import Registry
 from infrastructure.blob import BlobRepository
+from infrastructure.migrate import migrate
 from infrastructure.postgresql import PostgresDatabase
 from infrastructure.resources import Resources
 from jobs.process_vector import PROCESS_VECTOR
@@ -102,16 +103,20 @@ class Etl:
         return [*map(str, tables), *map(str, ledger), *chunks]
 
 
-@pytest.fixture
-def etl(database: Database, blob_storage: str) -> Iterator[Etl]:
-    settings = settings_from(UNUSED | database.settings | {"BLOB_CONNECTION_STRING": blob_storage})
-    postgres = PostgresDatabase(settings)
+def etl_on(settings: Settings, postgres: PostgresDatabase, url: str, blob_storage: str) -> Etl:
     bronze, silver = BlobRepository.for_zone(settings, "bronze"), BlobRepository.for_zone(settings, "silver")
     resources, bus = Resources(settings, postgres, bronze, silver), HeldBus()
     retry = RetryPolicy(base_seconds=0.01)
     machine = CoreMachine(StateManager(postgres), bus, Registry(PROCESS_VECTOR), resources, retry)
     container = ContainerClient.from_connection_string(blob_storage, "bronze")
-    yield Etl(settings, postgres, database.url, bus, machine, container)
+    return Etl(settings, postgres, url, bus, machine, container)
+
+
+@pytest.fixture
+def etl(database: Database, blob_storage: str) -> Iterator[Etl]:
+    settings = settings_from(UNUSED | database.settings | {"BLOB_CONNECTION_STRING": blob_storage})
+    postgres = PostgresDatabase(settings)
+    yield etl_on(settings, postgres, database.url, blob_storage)
     postgres.close()
 
 
@@ -119,3 +124,23 @@ def etl(database: Database, blob_storage: str) -> Iterator[Etl]:
 def no_temporary_files_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return lambda: [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.fixture
+def plain_etl(database: Database, blob_storage: str) -> Iterator[Etl]:
+    """The pipeline as an ordinary role, as on a managed server: it owns its schemas and may write the catalog."""
+    role = f"plain_{uuid4().hex[:8]}"
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        admin.execute("DROP SCHEMA app, geo, staging CASCADE")
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p' NOSUPERUSER".encode())
+        admin.execute(f"GRANT CREATE ON DATABASE {database.name} TO {role}".encode())
+        admin.execute(f"GRANT pgstac_ingest TO {role}".encode())
+    given = {"POSTGIS_USER": role, "POSTGIS_PASSWORD": "p", "BLOB_CONNECTION_STRING": blob_storage}
+    settings = settings_from(UNUSED | database.settings | given)
+    postgres = PostgresDatabase(settings)
+    migrate(postgres, settings)
+    yield etl_on(settings, postgres, database.url, blob_storage)
+    postgres.close()
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        admin.execute(f"DROP OWNED BY {role} CASCADE".encode())
+        admin.execute(f"DROP ROLE {role}".encode())

@@ -273,3 +273,22 @@ def test_a_grant_on_a_column_stays_while_the_column_does(etl: Etl) -> None:
 def test_moments_beyond_what_a_catalog_can_tell_do_not_stop_a_table(etl: Etl) -> None:
     csv = "name,lat,lon,seen\na,1,2,2024-05-01T00:00:00Z\nb,3,4,9999-12-31T23:59:59-10:00\n"
     assert etl.load(etl.put(csv), temporal_property="seen").status == JobStatus.COMPLETED
+
+
+def test_an_ordinary_role_loads_replaces_and_catalogs_a_table(plain_etl: Etl) -> None:
+    first = plain_etl.load(plain_etl.put(CSV))
+    assert first.status == JobStatus.COMPLETED, first.error
+    again = plain_etl.load(plain_etl.put(CSV), overwrite=True, title="again")
+    assert again.status == JobStatus.COMPLETED, again.error
+    assert again.result is not None
+    assert again.result["degraded"] is False, again.result["degraded_reason"]
+    assert len(table(plain_etl)) == 250
+
+
+def test_a_role_that_may_not_write_the_catalog_publishes_degraded(plain_etl: Etl) -> None:
+    plain_etl.run(f"REVOKE pgstac_ingest FROM {plain_etl.settings.postgis_user}")
+    job = plain_etl.load(plain_etl.put(CSV))
+    assert job.status == JobStatus.COMPLETED, job.error
+    assert job.result is not None
+    assert job.result["degraded"] is True
+    assert "may not use it" in job.result["degraded_reason"]
