@@ -48,8 +48,9 @@ class Layout:
     def secret(self, name: str) -> str:
         """A generated password that stays the same until the instance is removed."""
         path = self.folder("secrets") / name
-        with suppress(FileExistsError):
-            write_private(path, secrets.token_urlsafe(24), exclusive=True)
+        if not path.exists():
+            with suppress(FileExistsError):
+                write_private(path, secrets.token_urlsafe(24), exclusive=True)
         return path.read_text()
 
     @contextmanager
@@ -77,7 +78,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
 
     Raises FileExistsError when `exclusive` and somebody else was first.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as handle:
         handle.write(text)
