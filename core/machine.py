@@ -130,7 +130,8 @@ class CoreMachine:
             try:
                 task = self.claim(message, delivery)
             except Unavailable:
-                self.postpone(self.bus.send_tasks, message.task_id, message)
+                stand_in = message.model_copy(update={"stands_for": message.stands_for or delivery.message_id})
+                self.postpone(self.bus.send_tasks, message.task_id, stand_in)
                 return
             if task is None:
                 self.nudge(message.task_id)
@@ -139,14 +140,22 @@ class CoreMachine:
                 self.work_on(task)
 
     def claim(self, message: TaskMessage, delivery: Delivery) -> ClaimedTask | None:
-        return self.patiently(
-            lambda: self.state.claim(
+        """An outage may hide that the claim was recorded: then the task is this message's already, and nobody works."""
+        hidden = message.stands_for is not None
+
+        def attempt() -> ClaimedTask | None:
+            nonlocal hidden
+            may_be_ours, hidden = hidden, True
+            return self.state.claim(
                 message.task_id,
                 delivery.message_id,
-                redelivered=delivery.redelivered,
+                redelivered=delivery.redelivered or may_be_ours,
+                holder=message.stands_for,
                 released=message.released,
+                counted=not may_be_ours,
             )
-        )
+
+        return self.patiently(attempt)
 
     def work_on(self, task: ClaimedTask) -> None:
         outcome = self.attempt(task)

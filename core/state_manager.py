@@ -155,13 +155,21 @@ class StateManager:
             )
 
     def claim(
-        self, task_id: str, message_id: str, *, redelivered: bool, released: int | None = None
+        self,
+        task_id: str,
+        message_id: str,
+        *,
+        redelivered: bool,
+        holder: str | None = None,
+        released: int | None = None,
+        counted: bool = True,
     ) -> ClaimedTask | None:
-        """`released`: the attempt whose worker gave the task back with this message."""
+        """A redelivered message takes a running task over from the worker that claimed it with the message `holder`,
+        by default this one; the take-over counts as a failure of that worker unless `counted` is false. `released`: the
+        attempt whose worker gave the task back with this message."""
+        params = {"task_id": task_id, "message_id": message_id, "holder": holder or message_id}
         with self.database.transaction() as tx:
-            row = tx.one(
-                tasks.claim_task, task_id=task_id, message_id=message_id, redelivered=redelivered, released=released
-            )
+            row = tx.one(tasks.claim_task, **params, redelivered=redelivered, released=released, counted=counted)
         return ClaimedTask.model_validate(row) if row else None
 
     def touch(self, task: Task) -> None:

@@ -15,12 +15,14 @@ class JobMessage(BaseModel):
 
 
 class TaskMessage(BaseModel):
-    """`released`: the attempt that gave the task back, because a service was away for too long."""
+    """A copy that was sent because a service was away for too long carries `released`, the attempt that gave the task
+    back, or `stands_for`, the id of the message whose place it takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task_id: str
     released: int | None = None
+    stands_for: str | None = None
 
 
 class Delivery(BaseModel):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import BaseModel
@@ -293,7 +293,7 @@ def test_a_worker_that_cannot_record_its_outcome_gives_the_task_back_without_a_f
         orchestra.deliver_next()
     assert orchestra.tasks(job)[0].status == TaskStatus.PROCESSING
     given_back = orchestra.bus.tasks[0]
-    assert given_back.body == {"task_id": orchestra.tasks(job)[0].task_id, "released": 1}
+    assert given_back.body == {"task_id": orchestra.tasks(job)[0].task_id, "released": 1, "stands_for": None}
     assert given_back.not_before is not None
     orchestra.deliver_all()
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
@@ -322,6 +322,40 @@ def test_a_message_that_comes_while_the_database_is_away_comes_again_later(
         outage.setattr(orchestra.state, "claim", away)
         orchestra.deliver_next()
     assert len(orchestra.bus.tasks) == 1
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+
+
+def test_a_claim_that_was_recorded_but_not_confirmed_is_found_again(
+    orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = orchestra.submit(n=1)
+    orchestra.deliver_job()
+    claim, lost = orchestra.state.claim, [True]
+
+    def unconfirmed(*args: Any, **kwargs: Any) -> Any:
+        claimed = claim(*args, **kwargs)
+        if lost and lost.pop():
+            raise Unavailable("the connection broke after the commit")
+        return claimed
+
+    monkeypatch.setattr(orchestra.state, "claim", unconfirmed)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+    assert orchestra.tasks(job)[0].failures == 0
+
+
+def test_a_copy_takes_over_what_the_message_it_stands_for_had_claimed(
+    orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = orchestra.submit(n=1)
+    orchestra.deliver_job()
+    message = orchestra.bus.tasks.pop()
+    orchestra.claim(message)
+    with monkeypatch.context() as outage:
+        outage.setattr(orchestra.state, "claim", away)
+        orchestra.deliver(message, delivery_count=2)
+    assert orchestra.bus.tasks[0].body["stands_for"] == message.message_id
     orchestra.deliver_all()
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
 
