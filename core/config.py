@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     max_task_attempts: int = Field(default=3, ge=1, le=10)
     retry_base_seconds: float = Field(default=5.0, gt=0)
     outage_patience_seconds: float = Field(default=120.0, ge=0)
+    outbox_schedule: str = "*/10 * * * * *"
     task_watchdog_schedule: str = "0 * * * * *"
     job_health_schedule: str = "0 */5 * * * *"
     orphan_detection_schedule: str = "0 */15 * * * *"

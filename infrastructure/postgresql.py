@@ -78,17 +78,6 @@ class PostgresDatabase:
         with translate_errors(), self._pool.connection() as connection:
             yield PostgresTransaction(connection)
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection of the pool outside any transaction (autocommit), for statements that run side by side."""
-        with translate_errors(), self._pool.connection() as connection:
-            connection.autocommit = True
-            try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    connection.autocommit = False
-
     def close(self) -> None:
         self._pool.close()
 
@@ -113,6 +102,8 @@ def translated(error: psycopg.Error) -> Exception:
         return CredentialsExpired("the database refused the credentials")
     if state.startswith(PASSING):
         return Transient(f"the database could not do it just now: {message_of(error)}", code="database_busy")
+    if state == UNIQUE_VIOLATION and error.diag.schema_name == "pg_catalog":
+        return Transient("somebody else made the same thing at the same time", code="database_busy")
     if state == UNIQUE_VIOLATION:
         return AlreadyTaken(message_of(error))
     if state.startswith(AWAY) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):

@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds. stale: longer than a function may run. silent: how long a job may go without progress. per_run: how many
-    rows one run takes on, so that it ends well inside the function timeout."""
+    """Seconds. stale: longer than a function may run. unconfirmed: how old a job may be whose message was not confirmed
+    as sent. silent: how long a job may go without progress. per_run: how many rows one run takes on, so that it ends
+    well inside the function timeout."""
 
     stale: float
+    unconfirmed: float = 15.0
     unsent: float = 120.0
     unclaimed: float = 600.0
     silent: float = 24 * 3600.0
@@ -67,6 +69,14 @@ class JanitorService:
         self.dead_letters = dead_letters
         self.sweep = sweep
 
+    def run_outbox(self) -> JanitorRun | None:
+        """Jobs that were written down while the bus was away are sent soon after it is back. None when another one
+        leads. Runs often, so that it leaves an audit row only when it did something."""
+        with self.leading("outbox", quiet=True) as run:
+            if run:
+                run.took("jobs_resent", self.resend_jobs())
+        return run
+
     def run_task_watchdog(self) -> JanitorRun | None:
         """Stale tasks go back or fail, unsent and unclaimed ones are sent again. None when another one leads."""
         with self.leading("task_watchdog") as run:
@@ -99,8 +109,8 @@ class JanitorService:
         return run
 
     @contextmanager
-    def leading(self, name: str) -> Iterator[JanitorRun | None]:
-        """Hold the leadership while the work goes on, and leave an audit row."""
+    def leading(self, name: str, *, quiet: bool = False) -> Iterator[JanitorRun | None]:
+        """Hold the leadership while the work goes on, and leave an audit row; `quiet`: only when something was done."""
         with self.state.database.transaction() as tx:
             leadership = tx.one(janitor.try_leadership, janitor=name)
             if not leadership or not leadership["leads"]:
@@ -108,7 +118,8 @@ class JanitorService:
                 return
             run = JanitorRun(name, scanned=dict(tx.one(janitor.open_work) or {}))
             yield run
-            self.record(tx, run)
+            if run.actions or not quiet:
+                self.record(tx, run)
 
     def record(self, tx: Transaction, run: JanitorRun) -> None:
         tx.run(
@@ -179,7 +190,10 @@ class JanitorService:
 
     def resend_jobs(self) -> list[str]:
         with self.state.database.transaction() as tx:
-            rows = tx.all(janitor.unsent_jobs, unsent=self.limits.unsent, limit=self.limits.per_run)
+            limits = self.limits
+            rows = tx.all(
+                janitor.unsent_jobs, unconfirmed=limits.unconfirmed, unsent=limits.unsent, limit=limits.per_run
+            )
         return self.send_jobs(rows)
 
     def send_jobs(self, rows: list[Row]) -> list[str]:

@@ -8,8 +8,13 @@ from triggers.wiring import janitors
 bp = func.Blueprint()
 
 
+@bp.timer_trigger(arg_name="timer", schedule=settings().outbox_schedule)
+def outbox(timer: func.TimerRequest) -> None:  # noqa: ARG001  the binding's name
+    janitors().run_outbox()
+
+
 @bp.timer_trigger(arg_name="timer", schedule=settings().task_watchdog_schedule)
-def task_watchdog(timer: func.TimerRequest) -> None:  # noqa: ARG001  the binding's name
+def task_watchdog(timer: func.TimerRequest) -> None:  # noqa: ARG001
     janitors().run_task_watchdog()
 
 

@@ -149,10 +149,11 @@ VALUES (%(queue)s, %(message_id)s, %(reason)s, %(body)s)
 ON CONFLICT DO NOTHING;
 
 -- unsent_jobs
--- Open jobs that were told to enter a stage and have not: their message was not sent, or was lost.
+-- Open jobs that have to enter a stage and have not: their message was never confirmed as sent, or was lost.
 SELECT job_id, run, stage FROM app.jobs AS j
  WHERE status IN ('queued', 'processing')
-   AND greatest(updated_at, dispatched_at) < now() - make_interval(secs => %(unsent)s)
+   AND CASE WHEN dispatched_at IS NULL THEN updated_at < now() - make_interval(secs => %(unconfirmed)s)
+            ELSE greatest(updated_at, dispatched_at) < now() - make_interval(secs => %(unsent)s) END
    AND NOT EXISTS (SELECT FROM app.job_stages AS s
                     WHERE s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage)
  ORDER BY updated_at

@@ -1,5 +1,5 @@
 -- lock_batch
--- Two uploads of one batch cannot interleave.
+-- One at a time for what has this name; ends with the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 1));
 
 -- forget_batch

@@ -117,17 +117,19 @@ class VectorToPostGISHandler:
         """Build the primary key and the indexes of the staging table side by side, then analyse it."""
         name = staging_name(job_id, run)
         table = sql.Identifier(STAGING, name)
-        statements = [index_statement(table, f"{name}_{number}", plan) for number, plan in enumerate(plans)]
+        names = [f"{name}_{number}" for number in range(len(plans))]
         with ThreadPoolExecutor(max_workers=2) as pool:
-            for done in [pool.submit(self._execute, statement) for statement in statements]:
-                done.result()
-        self._execute(sql.SQL("ANALYZE {}").format(table))
+            for built in [pool.submit(self._build_index, table, *each) for each in zip(names, plans, strict=True)]:
+                built.result()
+        with self._database.transaction() as tx:
+            tx.connection.execute(sql.SQL("ANALYZE {}").format(table))
 
-    def _execute(self, statement: sql.Composed) -> None:
-        with self._database.connection() as connection:
-            connection.execute("SET maintenance_work_mem = '256MB'")
-            connection.execute(statement)
-            connection.execute("RESET maintenance_work_mem")
+    def _build_index(self, table: sql.Identifier, name: str, plan: IndexPlan) -> None:
+        """One at a time of each: the server may still be building it for a worker that was killed."""
+        with self._database.transaction() as tx:
+            tx.run("SET LOCAL maintenance_work_mem = '256MB'")
+            tx.run(publishing.lock_batch, key=name)
+            tx.connection.execute(index_statement(table, name, plan))
 
     def publish(self, tx: Transaction, job_id: str, run: int, target: Target, plans: Sequence[IndexPlan]) -> None:
         """Swap the staging table into place; readers see the old table until the transaction commits.

@@ -105,13 +105,3 @@ def test_with_an_identity_each_connection_gets_a_token_of_its_own(
 )
 def test_sqlstate_decides(error: psycopg.Error, expected: type[Exception]) -> None:
     assert type(translated(error)) is expected
-
-
-def test_parallel_statements_run_outside_a_transaction_and_leave_the_connection_as_it_was(
-    postgres: PostgresDatabase,
-) -> None:
-    with postgres.connection() as connection:
-        connection.execute("CREATE TABLE t (x integer)")
-        connection.execute("VACUUM t")
-    with postgres.transaction() as tx:
-        assert not tx.connection.autocommit

@@ -347,3 +347,17 @@ def test_old_history_is_forgotten(orchestra: Orchestra, janitors: JanitorService
     )
     janitors.run_orphan_detection()
     assert [row["janitor"] for row in orchestra.rows("SELECT janitor FROM app.janitor_runs")] == ["orphan_detector"]
+
+
+def test_a_job_whose_message_was_never_confirmed_is_sent_soon(orchestra: Orchestra, janitors: JanitorService) -> None:
+    orchestra.bus.down = 1
+    job = orchestra.submit(n=1)
+    assert acted(janitors.run_outbox()) == {}
+    age(orchestra, 16)
+    assert acted(janitors.run_outbox()) == {"jobs_resent": [job.job_id]}
+    assert acted(janitors.run_outbox()) == {}
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+    assert [row["actions"] for row in orchestra.rows("SELECT actions FROM app.janitor_runs")] == [
+        {"jobs_resent": [job.job_id]}
+    ]
