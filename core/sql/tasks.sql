@@ -31,7 +31,7 @@ UPDATE app.tasks AS t
  WHERE t.task_id = %(task_id)s
    AND j.job_id = t.job_id
    AND (t.status IN ('pending', 'queued')
-        OR (t.status = 'processing' AND t.claimed_by = %(holder)s AND %(redelivered)s)
+        OR (t.status = 'processing' AND t.claimed_by IN (%(message_id)s, %(holder)s) AND %(redelivered)s)
         OR (t.status = 'processing' AND t.attempt = %(released)s))
 RETURNING t.*, j.job_type, j.parameters AS job_parameters, j.source AS job_source;
 

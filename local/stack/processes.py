@@ -23,6 +23,7 @@ PART = "LOCAL_STACK_PART"
 # The clock the start time is derived from is adjusted now and then; a pid does not come round that fast.
 START_TIME_TOLERANCE = 2.0
 POLL_SECONDS = 0.02
+NAMING_SECONDS = 5.0
 LOG_LIMIT_BYTES = 5_000_000
 
 
@@ -79,9 +80,16 @@ class Processes:
                 extra_groups=[] if account else None,
             )
         self.children[child.pid] = child
+        self.wait_until_named(child, name)
         recorded = Recorded(name, child.pid, started_at(child.pid) or 0.0, port, settings)
         write_private(self.record_path(name), json.dumps(asdict(recorded)))
         return recorded
+
+    def wait_until_named(self, child: "subprocess.Popen[bytes]", name: str) -> None:
+        """For a moment after exec a process has no environment to be known by, and would pass for one that ended."""
+        deadline = time.monotonic() + NAMING_SECONDS
+        while self.name_of(child.pid) != name and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS / 10)
 
     def recorded(self, name: str) -> Recorded | None:
         """The last process of that name, running or not."""

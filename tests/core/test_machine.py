@@ -483,3 +483,15 @@ def test_no_lock_outlives_its_transaction(orchestra: Orchestra) -> None:
     orchestra.submit(n=3)
     orchestra.deliver_all()
     assert orchestra.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
+
+
+def test_a_copy_that_is_redelivered_takes_over_what_it_had_claimed_itself(orchestra: Orchestra) -> None:
+    orchestra.submit(n=1)
+    orchestra.deliver_job()
+    message = orchestra.bus.tasks[0]
+    orchestra.claim(message)
+    at = {"task_id": message.body["task_id"], "message_id": "copy", "holder": message.message_id}
+    assert orchestra.state.claim(**at, redelivered=True, counted=False) is not None
+    again = orchestra.state.claim(**at, redelivered=True)
+    assert again is not None
+    assert (again.attempt, again.failures) == (3, 1)
