@@ -74,6 +74,12 @@ class Unavailable(Transient):
     default_code = "service_unavailable"
 
 
+class InUse(Transient):
+    """Somebody else uses what is to be replaced. Waiting is nobody's failure."""
+
+    default_code = "in_use"
+
+
 class Rejected(AppError):
     """A service understood and refused: bad data, bad SQL, forbidden. Trying again gives the same answer."""
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from pydantic import BaseModel
 
 from core.context import Run, RunningTask
-from core.errors import Fenced, InvalidInput, Unavailable, WorkerLost
+from core.errors import Fenced, InvalidInput, Transient, Unavailable, WorkerLost
 from core.logs import bound
 from core.models.job import Job
 from core.models.messages import Delivery, JobMessage, Outgoing, TaskMessage
@@ -90,15 +90,23 @@ class CoreMachine:
             self.release(job.job_id)
 
     def computed(self, job: Job, step: Callable[[], T]) -> T | None:
-        """Planning and finalizing only compute: what fails there fails every time, and the job with it."""
-        match outcome := guarded(step, 1, ONE_ATTEMPT):
+        """Planning and finalizing compute on results they read: what fails there fails every time, and the job with it,
+        unless it was the reading or the memory."""
+
+        def computing() -> T:
+            try:
+                return step()
+            except (Transient, MemoryError) as passing:
+                raise Unavailable(f"{type(passing).__name__} while the job moved on") from passing
+
+        match guarded(computing, 1, ONE_ATTEMPT):
             case Done(value):
                 return value
             case Failed(error):
                 self.fail_job(job.job_id, job.run, error)
                 return None
-            case _:
-                raise Unavailable(f"{outcome}")
+            case outcome:
+                raise Unavailable(outcome.error["message"] if isinstance(outcome, Retry) else "the run was taken over")
 
     def fail_job(self, job_id: str, run: int, error: dict[str, Any]) -> None:
         if self.state.fail_all_job_tasks(job_id, run, error):
@@ -134,7 +142,8 @@ class CoreMachine:
                 self.postpone(self.bus.send_tasks, message.task_id, stand_in)
                 return
             if task is None:
-                self.nudge(message.task_id)
+                if delivery.redelivered:
+                    self.nudge(message.task_id)
                 return
             with bound(job_id=task.job_id, run=task.run, attempt=task.attempt):
                 self.work_on(task)
@@ -160,8 +169,8 @@ class CoreMachine:
     def work_on(self, task: ClaimedTask) -> None:
         outcome = self.attempt(task)
         try:
-            self.patiently(lambda: self.record(task, outcome))
-        except Unavailable:
+            self.patiently(lambda: self.record(task, outcome), Transient)
+        except Transient:
             again = TaskMessage(task_id=task.task_id, released=task.attempt)
             self.postpone(self.bus.send_tasks, task.task_id, again)
 
@@ -214,7 +223,7 @@ class CoreMachine:
                 self.nudge(task.task_id)
 
     def retry(self, task: ClaimedTask, outcome: Retry) -> None:
-        again = self.state.retry_task(task, outcome)
+        again = self.state.retry_task(task, outcome) or self.state.recorded_retry(task)
         if again:
             log.info("task waits for its next attempt", extra={"after_seconds": round(outcome.after_seconds, 2)})
             self.dispatch([again])
@@ -260,13 +269,13 @@ class CoreMachine:
     def run_of(self, job: Job, job_type: JobType) -> Run:
         return Run(job.job_id, job.run, job.parameters, job_type, self.state)
 
-    def patiently(self, step: Callable[[], T]) -> T:
-        """Do the step; while the database or the bus is away, hold on and try again."""
+    def patiently(self, step: Callable[[], T], passing: type[Transient] = Unavailable) -> T:
+        """Do the step; while the database or the bus is away, or another `passing` trouble lasts, try again."""
         give_up, pause = time.monotonic() + self.patience.seconds, 0.5
         while True:
             try:
                 return step()
-            except Unavailable as outage:
+            except passing as outage:
                 if time.monotonic() + pause > give_up:
                     raise
                 log.warning("waiting for a service", extra={"reason": outage.message, "seconds": pause})

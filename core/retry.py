@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.errors import AppError, CredentialsExpired, Unavailable, describe
+from core.errors import AppError, CredentialsExpired, InUse, Unavailable, describe
 
 PERMANENT = (
     ValidationError,
@@ -35,6 +35,7 @@ class RetryPolicy:
     max_attempts: int = 3
     base_seconds: float = 5.0
     cap_seconds: float = 300.0
+    in_use_seconds: float = 60.0
 
     def delay(self, failures: int) -> float:
         ceiling = min(self.cap_seconds, self.base_seconds * 2 ** max(0, failures - 1))
@@ -57,6 +58,8 @@ class Failed:
 
 def judge(error: Exception, failures: int, policy: RetryPolicy) -> Retry | Failed:
     """`failures` counts this one. Only code that decides between trying again and giving up."""
+    if isinstance(error, InUse):
+        return Retry(describe(error), random.uniform(0.5, 1) * policy.in_use_seconds, counted=False)
     if isinstance(error, Unavailable):
         return Retry(describe(error), policy.delay(failures), counted=False)
     limit = min(policy.max_attempts, 2) if isinstance(error, ONCE) else policy.max_attempts

@@ -47,7 +47,7 @@ class StateManager:
     # Jobs
 
     def insert_job(self, new: NewJob) -> Job | None:
-        """None when the job is there already. Raises Rejected (unique violation) while its exclusive key is taken."""
+        """None when the job is there already. Raises AlreadyTaken while its exclusive key is."""
         with self.database.transaction() as tx:
             return as_job(tx.one(jobs.insert_job, **new.model_dump()))
 
@@ -89,11 +89,13 @@ class StateManager:
     def fail_all_job_tasks(self, job_id: str, run: int, error: dict[str, Any]) -> bool:
         """The job and whatever of it is still open fail, in one step; results of finished tasks stay. False when the
         run has ended already."""
+        ending = [Ending(job_id, run, error)]
         with self.database.transaction() as tx:
-            return bool(self.fail_jobs(tx, [Ending(job_id, run, error)]))
+            return bool(self._end(tx, ending, JobStatus.FAILED, SIBLING_FAILED, published=True))
 
     def fail_jobs(self, tx: Transaction, ending: Sequence[Ending]) -> list[Ending]:
-        """The same for many, in the caller's transaction. Returns those that were still open."""
+        """The same for many, in the caller's transaction; but a run past its last stage is left to complete. Returns
+        those that were failed."""
         return self._end(tx, ending, JobStatus.FAILED, SIBLING_FAILED)
 
     def cancel_job(self, job_id: str, run: int) -> bool:
@@ -102,12 +104,18 @@ class StateManager:
             return bool(self._end(tx, [Ending(job_id, run, CANCELLED)], JobStatus.CANCELLED, CANCELLED))
 
     def _end(
-        self, tx: Transaction, ending: Sequence[Ending], status: JobStatus, task_error: dict[str, Any]
+        self,
+        tx: Transaction,
+        ending: Sequence[Ending],
+        status: JobStatus,
+        task_error: dict[str, Any],
+        *,
+        published: bool = False,
     ) -> list[Ending]:
         # Locks first: whoever completes a task of these jobs meanwhile has committed, or waits.
         tx.run(jobs.lock_jobs, job_ids=[end.job_id for end in ending])
         listed = json.dumps([asdict(end) for end in ending])
-        rows = tx.all(jobs.end_jobs, ending=listed, status=status, task_error=task_error)
+        rows = tx.all(jobs.end_jobs, ending=listed, status=status, task_error=task_error, published=published)
         return [Ending(row["job_id"], row["run"], row["error"]) for row in rows]
 
     # Stages
@@ -201,6 +209,13 @@ class StateManager:
         with self.database.transaction() as tx:
             row = tx.one(tasks.retry_task, **fence(task), **asdict(retry))
         return waiting(row) if row else None
+
+    def recorded_retry(self, task: Task) -> Waiting | None:
+        """The message of a retry of this attempt that is recorded, though that was not confirmed or its sending failed;
+        None when the task has gone on."""
+        with self.database.transaction() as tx:
+            row = tx.one(tasks.get_task, task_id=task.task_id)
+        return waiting(row) if row and (row["status"], row["attempt"]) == ("pending", task.attempt) else None
 
     def fail_task(self, task: Task, error: dict[str, Any]) -> bool:
         """The task and its job fail together. False when this attempt was fenced out."""

@@ -10,15 +10,18 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.config import Settings
-from core.errors import AlreadyTaken, CredentialsExpired, Rejected, Transient, Unavailable
+from core.errors import AlreadyTaken, AppError, CredentialsExpired, Rejected, Transient, Unavailable
 from core.ports import Row
 from infrastructure.identity import postgres_token
 
 Connection = psycopg.Connection[dict[str, Any]]
 
-# SQLSTATE classes: 08 connection, 57P operator intervention; 40 rollback, 53 resources, 55P03 lock timeout.
-AWAY = ("08", "57P")
+# SQLSTATE classes. Away: 08 connection, 57P operator intervention, 25006 read-only (it fails over or is full).
+# Passing: 40 rollback, 53 resources, 55P03 lock timeout, 57014 cancelled. Refused: 22 data, 23 constraints, 42 SQL and
+# rights. Whatever else there is may pass or not: it is tried until the limit.
+AWAY = ("08", "57P", "25006")
 PASSING = ("40", "53", "55P03", "57014")
+REFUSED = ("22", "23", "2B", "42")
 BAD_CREDENTIALS = ("28",)
 UNIQUE_VIOLATION = "23505"
 
@@ -58,6 +61,7 @@ class PostgresDatabase:
             # Give up soon: the next request starts a new attempt, instead of waiting out a pause that has grown.
             reconnect_timeout=2.0,
             check=ConnectionPool.check_connection,
+            configure=self._configure,
             open=True,
         )
 
@@ -69,8 +73,22 @@ class PostgresDatabase:
             "sslmode": "require" if settings.use_managed_identity else settings.postgis_sslmode,
             "application_name": "vector-etl",
             "connect_timeout": 10,
+            # A server that vanished without a word is noticed within a minute, not when the function times out.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
             "row_factory": dict_row,
         }
+
+    def _configure(self, connection: Connection) -> None:
+        """No statement outlives the function that waits for it, nor a client that is gone."""
+        limits = {"statement_timeout": f"{self._settings.function_timeout_seconds:.0f}s"}
+        if connection.info.server_version >= 140_000:
+            limits["client_connection_check_interval"] = "10s"
+        for name, value in limits.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.commit()
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:
@@ -108,9 +126,13 @@ def translated(error: psycopg.Error) -> Exception:
         return AlreadyTaken(message_of(error))
     if state.startswith(AWAY) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):
         return Unavailable("the database does not answer")
-    return Rejected(message_of(error), code="rejected_by_database", details={"sqlstate": state})
+    if state.startswith(REFUSED) or not state:
+        return Rejected(message_of(error), code="rejected_by_database", details={"sqlstate": state})
+    return AppError(message_of(error), code="database_error", details={"sqlstate": state})
 
 
 def message_of(error: psycopg.Error) -> str:
-    """The primary message: no row of data, no statement."""
+    """The primary message, unless it would quote a value: no row of data, no statement."""
+    if (error.sqlstate or "").startswith("22"):
+        return f"a value is not what its column or function takes ({type(error).__name__})"
     return error.diag.message_primary or type(error).__name__

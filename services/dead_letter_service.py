@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.machine import CoreMachine
 from core.models.messages import JobMessage, TaskMessage
-from core.sql import janitor
+from core.sql import janitor, jobs
 from core.state_manager import Ending, waiting
 from infrastructure.dead_letters import DeadLetter
 
@@ -50,21 +50,12 @@ class DeadLetterService:
         return [row["task_id"] for row in rows]
 
     def fail(self, tasks: Sequence[tuple[DeadLetter, TaskMessage]]) -> list[str]:
-        reasons = {message.task_id: letter.reason for letter, message in tasks}
+        reasons = [f"the broker gave the task's message up: {letter.reason}" for letter, _ in tasks]
         with self.machine.state.database.transaction() as tx:
-            rows = tx.all(janitor.dead_tasks, **named(tasks), max_attempts=self.max_attempts)
-            ending = [
-                Ending(
-                    row["job_id"],
-                    row["run"],
-                    {
-                        "code": "dead_lettered",
-                        "message": f"the broker gave the task's message up: {reasons[row['task_id']]}",
-                        "task_id": row["task_id"],
-                    },
-                )
-                for row in rows
-            ]
+            doomed = tx.all(janitor.jobs_of_tasks, task_ids=named(tasks)["task_ids"])
+            tx.run(jobs.lock_jobs, job_ids=[row["job_id"] for row in doomed])
+            rows = tx.all(janitor.fail_dead_tasks, **named(tasks), reasons=reasons, max_attempts=self.max_attempts)
+            ending = [Ending(row["job_id"], row["run"], row["error"] | {"task_id": row["task_id"]}) for row in rows]
             ended = self.machine.state.fail_jobs(tx, ending)
         for end in ended:
             self.machine.release(end.job_id)

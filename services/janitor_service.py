@@ -5,6 +5,7 @@ audit row. Being killed half-way, or running twice, changes nothing.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Limits:
     silent: float = 24 * 3600.0
     max_attempts: int = 3
     per_run: int = 1000
+    release_seconds: float = 120.0
     keep_history_days: int = 30
 
 
@@ -167,15 +169,22 @@ class JanitorService:
 
     def fail_jobs_with_failed_task(self) -> list[str]:
         with self.state.database.transaction() as tx:
-            rows = tx.all(janitor.jobs_with_failed_task, limit=self.limits.per_run)
+            rows = self.still_so(tx, janitor.jobs_with_failed_task)
             ended = self.state.fail_jobs(tx, [Ending(**row) for row in rows])
         return self.release(ended)
+
+    def still_so(self, tx: Transaction, query: str, **params: Any) -> list[Row]:
+        """The jobs that the query finds, under their locks: whatever came to life meanwhile is left alone."""
+        found = tx.all(query, **params, limit=self.limits.per_run)
+        tx.run(jobs.lock_jobs, job_ids=[row["job_id"] for row in found])
+        runs = {(row["job_id"], row["run"]) for row in found}
+        return [row for row in tx.all(query, **params, limit=None) if (row["job_id"], row["run"]) in runs]
 
     def fail_silent_jobs(self) -> list[str]:
         hours = self.limits.silent / 3600
         error = {"code": "no_progress", "message": f"the job made no progress for {hours:.0f} hours"}
         with self.state.database.transaction() as tx:
-            rows = tx.all(janitor.silent_jobs, silent=self.limits.silent, limit=self.limits.per_run)
+            rows = self.still_so(tx, janitor.silent_jobs, silent=self.limits.silent)
             ended = self.state.fail_jobs(tx, [Ending(row["job_id"], row["run"], error) for row in rows])
         return self.release(ended)
 
@@ -211,7 +220,17 @@ class JanitorService:
     def release_ended_runs_of(self, job_type: JobType) -> list[str]:
         left = list(dict.fromkeys(job_type.leftovers(self.machine.resources)))
         runs = [(row["job_id"], row["run"]) for row in self.ended_among(left)]
-        return [f"{job_id}:{run}" for job_id, run in runs if self.machine.release_run(job_type, job_id, run)]
+        return [
+            f"{job_id}:{run}" for job_id, run in self.in_time(runs) if self.machine.release_run(job_type, job_id, run)
+        ]
+
+    def in_time(self, runs: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+        """As many as there is time for; the next sweep takes the rest."""
+        deadline = time.monotonic() + self.limits.release_seconds
+        for run in runs:
+            if time.monotonic() > deadline:
+                return
+            yield run
 
     def ended_among(self, runs: Sequence[tuple[str, int]]) -> list[Row]:
         job_ids, numbers = [job_id for job_id, _ in runs], [run for _, run in runs]

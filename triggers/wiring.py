@@ -1,6 +1,9 @@
 """The one composition root: what a process needs is opened when it is first used, and kept."""
 
-from functools import lru_cache
+import threading
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 from core.config import settings
 from core.machine import CoreMachine, Patience
@@ -25,11 +28,27 @@ STALE_GRACE_SECONDS = 300.0
 set_up_logging(settings().log_level)
 
 
+T = TypeVar("T")
+_opening = threading.RLock()
+
+
+def once(opened: Callable[[], T]) -> Callable[[], T]:
+    """Open it when it is first used, and once: functions run on many threads. A failure is tried again."""
+    cached = lru_cache(maxsize=1)(opened)
+
+    @wraps(opened)
+    def get() -> T:
+        with _opening:
+            return cached()
+
+    return get
+
+
 def stale_seconds() -> float:
     return settings().function_timeout_seconds + STALE_GRACE_SECONDS
 
 
-@lru_cache(maxsize=1)
+@once
 def resources() -> Resources:
     """Raises Unavailable while the database is away; the next call tries again. Raises RuntimeError when GDAL would
     open formats that are not allowed."""
@@ -47,12 +66,12 @@ def resources() -> Resources:
     )
 
 
-@lru_cache(maxsize=1)
+@once
 def bus() -> ServiceBus:
     return ServiceBus(settings())
 
 
-@lru_cache(maxsize=1)
+@once
 def machine() -> CoreMachine:
     held = resources()
     return CoreMachine(
@@ -65,12 +84,12 @@ def machine() -> CoreMachine:
     )
 
 
-@lru_cache(maxsize=1)
+@once
 def submissions() -> Submissions:
     return Submissions(machine())
 
 
-@lru_cache(maxsize=1)
+@once
 def janitors() -> JanitorService:
     config = settings()
     limits = Limits(stale=config.function_timeout_seconds + STALE_GRACE_SECONDS, max_attempts=config.max_task_attempts)

@@ -50,7 +50,6 @@ class ProcessVectorStage1Data(Result):
     crs_found_in: str
     layer: str
     driver: str
-    staging_table: str
     plan: dict[str, Any]
 
     @model_validator(mode="after")

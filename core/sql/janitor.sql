@@ -135,13 +135,19 @@ UPDATE app.tasks AS t
    AND t.failures + (t.status = 'processing')::int < %(max_attempts)s
 RETURNING t.task_id, t.dispatch, t.not_before;
 
--- dead_tasks
--- The same without attempts left.
-SELECT t.task_id, t.job_id, t.run
-  FROM unnest(%(task_ids)s::text[], %(message_ids)s::text[]) AS dead (task_id, message_id)
-  JOIN app.tasks AS t USING (task_id)
- WHERE (t.status IN ('pending', 'queued') OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
-   AND t.failures + (t.status = 'processing')::int >= %(max_attempts)s;
+-- jobs_of_tasks
+SELECT DISTINCT job_id FROM app.tasks WHERE task_id = ANY(%(task_ids)s);
+
+-- fail_dead_tasks
+-- The same without attempts left, with the broker's reasons.
+UPDATE app.tasks AS t
+   SET status = 'failed', finished_at = now(), updated_at = now(),
+       error = jsonb_build_object('code', 'dead_lettered', 'message', dead.reason)
+  FROM unnest(%(task_ids)s::text[], %(message_ids)s::text[], %(reasons)s::text[]) AS dead (task_id, message_id, reason)
+ WHERE t.task_id = dead.task_id
+   AND (t.status IN ('pending', 'queued') OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
+   AND t.failures + (t.status = 'processing')::int >= %(max_attempts)s
+RETURNING t.task_id, t.job_id, t.run, t.error;
 
 -- keep_dead_letter
 INSERT INTO app.dead_letters (queue, message_id, reason, body)

@@ -87,7 +87,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(job_id, 0))
 
 -- end_jobs
 -- End runs with whatever of them is still open, in one step. %(ending)s: a JSON array of {job_id, run, error}.
--- A run that has ended already stays as it is, and is not in the answer.
+-- A run that has ended already stays as it is, and is not in the answer; so does one that is past its last stage, whose
+-- outcome is published, unless %(published)s.
 WITH ending AS (
     SELECT * FROM jsonb_to_recordset(%(ending)s::jsonb) AS given (job_id text, run integer, error jsonb)
 ), ended_tasks AS (
@@ -110,6 +111,7 @@ WITH ending AS (
        SET status = %(status)s, error = e.error, finished_at = now(), updated_at = now()
       FROM ending AS e
      WHERE j.job_id = e.job_id AND j.run = e.run AND j.status IN ('queued', 'processing')
+       AND (j.stage <= j.total_stages OR %(published)s)
     RETURNING j.*
 )
 INSERT INTO app.job_runs (job_id, run, status, result, error, started_at, finished_at)

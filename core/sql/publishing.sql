@@ -19,7 +19,8 @@ SELECT tablename AS name FROM pg_tables
 -- relation_kind
 -- What has the name: r is a plain table; inherits is one whose rows belong to another table too.
 SELECT CASE WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent))
-            THEN 'inherits' ELSE c.relkind::text END AS kind
+            THEN 'inherits' ELSE c.relkind::text END AS kind,
+       pg_has_role(c.relowner, 'USAGE') AS is_ours
   FROM pg_class AS c
   JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relname = %(table)s;
@@ -56,6 +57,15 @@ SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role, given.a
  CROSS JOIN aclexplode(given.acl) AS a
   LEFT JOIN pg_roles AS r ON r.oid = a.grantee
  WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.grantee <> c.relowner;
+
+-- default_grants
+-- What tables that this role makes in the schema are to grant.
+SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role, NULL AS column
+  FROM pg_default_acl AS d
+ CROSS JOIN aclexplode(d.defaclacl) AS a
+  LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+ WHERE d.defaclnamespace = to_regnamespace(%(schema)s) AND d.defaclobjtype = 'r'
+   AND d.defaclrole = current_user::regrole AND a.grantee <> d.defaclrole;
 
 -- columns
 SELECT a.attname::text AS name

@@ -31,14 +31,15 @@ class Chunk:
 
 
 class ChunkWriter:
-    """Splits a stream of batches into chunk files of at most `rows` rows and about CHUNK_BYTES, and gives each
-    finished one to `deliver(number, path)`, which may move it away."""
+    """Splits a stream of batches into chunk files of at most `rows` rows and about CHUNK_BYTES, or four times that when
+    the rows were asked for: a worker holds one in memory. Gives each finished one to `deliver(number, path)`, which may
+    move it away."""
 
     def __init__(self, folder: Path, deliver: Callable[[int, Path], None], rows: int | None) -> None:
         self._folder = folder
         self._deliver = deliver
         self._most_rows = rows or CHUNK_ROWS
-        self._most_bytes = None if rows else CHUNK_BYTES
+        self._most_bytes = CHUNK_BYTES * (4 if rows else 1)
         self._writer: ipc.RecordBatchStreamWriter | None = None
         self._rows = self._bytes = 0
         self.total_rows = 0
@@ -77,7 +78,7 @@ class ChunkWriter:
         self._writer.write_batch(part)
         self._rows += part.num_rows
         self._bytes += part.nbytes
-        if self._rows >= self._most_rows or (self._most_bytes and self._bytes >= self._most_bytes):
+        if self._rows >= self._most_rows or self._bytes >= self._most_bytes:
             self._finish_chunk()
 
     def _finish_chunk(self) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
-from core.errors import Transient
+from core.errors import InUse
 from core.models.results import ColumnInfo
 from core.ports import Row, Transaction
 from core.sql import publishing
@@ -26,9 +26,9 @@ from services.vector.target import Target, refuse_occupied, relation_kind
 STAGING = "staging"
 SRID = 4326
 IDENTIFIER_BYTES = 63
-# What Python and RFC 3339 can tell; Postgres knows more.
 # Seconds between tries to lock a table that is in use.
 LOCK_PAUSES = (0.2, 0.5, 1, 2, 2, 2, 2)
+# What Python and RFC 3339 can tell; Postgres knows more.
 YEARS = ("0001-01-02T00:00:00Z", "9999-12-30T23:59:59Z")
 
 
@@ -79,8 +79,8 @@ class VectorToPostGISHandler:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
-    def create_staging(self, tx: Transaction, job_id: str, run: int, shape: TableShape) -> str:
-        """An empty staging table for the run, whatever was there before. Returns its name."""
+    def create_staging(self, tx: Transaction, job_id: str, run: int, shape: TableShape) -> None:
+        """An empty staging table for the run, whatever was there before."""
         name = staging_name(job_id, run)
         table = sql.Identifier(STAGING, name)
         columns: list[sql.Composable] = [sql.SQL("id bigint NOT NULL"), sql.SQL("etl_batch_id integer NOT NULL")]
@@ -95,7 +95,6 @@ class VectorToPostGISHandler:
         # Large geometries load in a third of the time with lz4 instead of pglz, small ones no slower.
         tx.connection.execute(sql.SQL("ALTER TABLE {} ALTER geom SET COMPRESSION lz4").format(table))
         tx.run(publishing.forget_batches, job_id=job_id, run=run)
-        return name
 
     def replace_batch(
         self, tx: Transaction, job_id: str, run: int, batch: int, rows: Iterable[pa.RecordBatch]
@@ -106,6 +105,7 @@ class VectorToPostGISHandler:
         """
         key = {"job_id": job_id, "run": run, "batch": batch}
         table = sql.Identifier(STAGING, staging_name(job_id, run))
+        tx.run("SET LOCAL lock_timeout = '60s'")
         tx.run(publishing.lock_batch, key=f"{job_id}:{run}:{batch}")
         # The ledger says whether there is anything to delete, so that a first load needs no index to look.
         deleted = delete_batch(tx.connection, table, batch) if tx.run(publishing.forget_batch, **key) else 0
@@ -157,6 +157,8 @@ class VectorToPostGISHandler:
             if plan is PRIMARY_KEY:
                 key = sql.SQL("ALTER TABLE {} ADD PRIMARY KEY USING INDEX {}")
                 execute(key.format(published, sql.Identifier(new)))
+        # ALTER DEFAULT PRIVILEGES speaks of tables made in the schema, and this one was made elsewhere.
+        give_rights(tx, target, Rights(None, tx.all(publishing.default_grants, schema=target.schema)))
         if rights:
             give_rights(tx, target, rights)
 
@@ -165,10 +167,18 @@ class VectorToPostGISHandler:
         if relation_kind(tx, target) is None:
             return None
         refuse_occupied(tx, target)
-        lock_patiently(tx, sql.Identifier(target.schema, target.table))
         rights = rights_of(tx, target)
         tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
         return rights
+
+    def lock(self, tx: Transaction, target: Target) -> None:
+        """Keep others from the table that is to be replaced, if there is one, until the transaction ends.
+
+        Raises InUse, InvalidInput("table_exists").
+        """
+        if relation_kind(tx, target) is not None:
+            refuse_occupied(tx, target)
+            lock_patiently(tx, sql.Identifier(target.schema, target.table))
 
     def measure(self, tx: Transaction, job_id: str, run: int) -> tuple[int, list[float] | None]:
         """Rows of the staging table and their extent: west, south, east, north in degrees; None without rows."""
@@ -244,7 +254,7 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
 
 
 def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
-    """Raises Transient when readers leave no gap. New readers queue behind a waiting lock: so it waits shortly, lets
+    """Raises InUse when readers leave no gap. New readers queue behind a waiting lock: so it waits shortly, lets
     them pass, and tries again."""
     for pause in LOCK_PAUSES:
         try:
@@ -254,7 +264,7 @@ def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
                 return
         except LockNotAvailable:
             time.sleep(pause)
-    raise Transient("other transactions keep the table in use; it cannot be replaced just now", code="table_in_use")
+    raise InUse("other transactions keep the table in use; it cannot be replaced just now", code="table_in_use")
 
 
 def free_name(tx: Transaction, target: Target, suffix: str) -> str:

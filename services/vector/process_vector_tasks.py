@@ -98,7 +98,7 @@ def describe(
     with resources.database.transaction() as tx:
         ctx.hold(tx)
         shape = TableShape(columns, geometry_type)
-        staging = VectorToPostGISHandler(resources.database).create_staging(tx, ctx.job_id, ctx.run, shape)
+        VectorToPostGISHandler(resources.database).create_staging(tx, ctx.job_id, ctx.run, shape)
     return ProcessVectorStage1Data(
         chunk_paths=chunk_paths,
         total_features=survey.geometry.rows,
@@ -113,7 +113,6 @@ def describe(
         crs_found_in=source.crs_found_in,
         layer=source.layer,
         driver=source.driver,
-        staging_table=staging,
         plan=plan.to_dict(),
     )
 

@@ -75,11 +75,14 @@ class Publication:
             bbox = self.measured(tx)
         interval = self.interval(tx)
         replaced = self.replaced_rows(tx)
+        target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
+        # After what takes time: from here on readers of the old table wait for the commit. Before the catalog, whose
+        # lock other publications wait for.
+        with self.watch.measured("lock"):
+            self.handler.lock(tx, target)
         with self.watch.measured("stac"):
             stac, reason = self.catalog(tx, bbox, interval)
-        # Last of what takes time: from here on readers of the old table wait for the commit.
         with self.watch.measured("swap"):
-            target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
             self.handler.publish(tx, self.ctx.job_id, self.ctx.run, target, self.plans)
         tx.run(publishing.record_publication, **self.metadata(bbox, interval, stac))
         tx.run(publishing.forget_batches, job_id=self.ctx.job_id, run=self.ctx.run)

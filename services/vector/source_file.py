@@ -16,6 +16,7 @@ from core.workflow import TaskContext
 from infrastructure.resources import Resources
 
 TEMPORARY = "vector-etl-"
+ROOM = 1.5
 SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
 
 
@@ -26,6 +27,7 @@ def download(ctx: TaskContext, params: ProcessVectorParams, folder: Path) -> Pat
     container = params.container_name
     facts = resources.bronze.facts(params.blob_name, container)
     refuse_too_large(facts.size, resources.settings.max_source_mb)
+    refuse_without_room(facts.size, folder)
     path = folder / f"{plain_stem(params.blob_name)}.{params.file_extension}"
     resources.bronze.download(params.blob_name, path, container=container, etag=ctx.source["etag"])
     for name, etag in ctx.source["sidecars"].items():
@@ -67,6 +69,18 @@ def refuse_too_large(size: int, limit_mb: int) -> None:
             parameter="blob_name",
             remedy="Split it, or raise MAX_SOURCE_MB.",
             details={"bytes": size, "limit_mb": limit_mb},
+        )
+
+
+def refuse_without_room(size: int, folder: Path) -> None:
+    """The source, what an archive holds, and a chunk at a time have to fit."""
+    free = shutil.disk_usage(folder).free
+    if free < ROOM * size:
+        raise InvalidInput(
+            "no_room",
+            f"the file has {size >> 20} MB, and this machine has {free >> 20} MB of temporary space left.",
+            parameter="blob_name",
+            remedy="Split the file, or run the app on a plan with more temporary storage.",
         )
 
 

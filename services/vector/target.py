@@ -60,7 +60,15 @@ def refuse_dependents(tx: Transaction, target: Target) -> None:
 
 def refuse_occupied(tx: Transaction, target: Target) -> None:
     """Raises InvalidInput when the table could not be published there now."""
-    kind = relation_kind(tx, target)
-    if kind is not None:
-        refuse_existing(target, kind)
-        refuse_dependents(tx, target)
+    there = tx.one(publishing.relation_kind, schema=target.schema, table=target.table)
+    if there is None:
+        return
+    refuse_existing(target, there["kind"])
+    if not there["is_ours"]:
+        raise InvalidInput(
+            "table_not_owned",
+            f"the table {target} belongs to a role that the app is no member of.",
+            parameter="overwrite",
+            remedy="Make the app's role a member of the owner, or choose another table_name.",
+        )
+    refuse_dependents(tx, target)

@@ -495,3 +495,43 @@ def test_a_copy_that_is_redelivered_takes_over_what_it_had_claimed_itself(orches
     again = orchestra.state.claim(**at, redelivered=True)
     assert again is not None
     assert (again.attempt, again.failures) == (3, 1)
+
+
+def test_a_run_that_is_past_its_last_stage_is_left_to_complete(orchestra: Orchestra) -> None:
+    job = orchestra.submit(n=1)
+    for _ in range(2):
+        orchestra.deliver_job()
+        orchestra.deliver_next()
+    assert orchestra.job(job.job_id).stage == 3
+    assert not orchestra.machine.cancel(job)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+
+
+def test_a_passing_trouble_while_a_job_moves_on_does_not_fail_it(orchestra: Orchestra) -> None:
+    troubles: list[Exception] = [Transient("busy"), MemoryError()]
+
+    def finalize(_run: RunView) -> BaseModel:
+        if troubles:
+            raise troubles.pop()
+        return Outcome(index=1)
+
+    orchestra.finalize = finalize
+    job = orchestra.submit(n=1)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
+
+
+def test_a_retry_whose_message_could_not_be_sent_at_once_is_sent_all_the_same(orchestra: Orchestra) -> None:
+    failures = [Transient("later")]
+
+    def fails_once(step: Step, _ctx: TaskContext) -> Outcome:
+        if failures:
+            orchestra.bus.down = 1
+            raise failures.pop()
+        return Outcome(index=step.index)
+
+    orchestra.first = fails_once
+    job = orchestra.submit(n=1)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.COMPLETED

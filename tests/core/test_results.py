@@ -20,7 +20,6 @@ STAGE_1: dict[str, Any] = {
     "crs_found_in": "file",
     "layer": "l",
     "driver": "GPKG",
-    "staging_table": "s",
     "plan": {},
 }
 
