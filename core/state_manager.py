@@ -172,10 +172,10 @@ class StateManager:
         released: int | None = None,
         counted: bool = True,
     ) -> ClaimedTask | None:
-        """A redelivered message takes a running task over from the worker that claimed it with the message `holder`,
-        by default this one; the take-over counts as a failure of that worker unless `counted` is false. `released`: the
-        attempt whose worker gave the task back with this message."""
-        params = {"task_id": task_id, "message_id": message_id, "holder": holder or message_id}
+        """A redelivered message takes a running task over from the worker that claimed it in the name of `holder`, the
+        message it stands for, by default itself; that counts as a failure of that worker unless `counted` is false.
+        `released`: the attempt whose worker gave the task back with this message."""
+        params = {"task_id": task_id, "holder": holder or message_id}
         with self.database.transaction() as tx:
             row = tx.one(tasks.claim_task, **params, redelivered=redelivered, released=released, counted=counted)
         return ClaimedTask.model_validate(row) if row else None

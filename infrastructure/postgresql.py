@@ -16,10 +16,10 @@ from infrastructure.identity import postgres_token
 
 Connection = psycopg.Connection[dict[str, Any]]
 
-# SQLSTATE classes. Away: 08 connection, 57P operator intervention, 25006 read-only (it fails over or is full).
+# SQLSTATE classes. Away: 08 connection, 57P operator intervention, 25006 read-only, 25P03 idle for too long.
 # Passing: 40 rollback, 53 resources, 55P03 lock timeout, 57014 cancelled. Refused: 22 data, 23 constraints, 42 SQL and
 # rights. Whatever else there is may pass or not: it is tried until the limit.
-AWAY = ("08", "57P", "25006")
+AWAY = ("08", "57P", "25006", "25P03")
 PASSING = ("40", "53", "55P03", "57014")
 REFUSED = ("22", "23", "2B", "42")
 BAD_CREDENTIALS = ("28",)
@@ -82,8 +82,15 @@ class PostgresDatabase:
         }
 
     def _configure(self, connection: Connection) -> None:
-        """No statement outlives the function that waits for it, nor a client that is gone."""
-        limits = {"statement_timeout": f"{self._settings.function_timeout_seconds:.0f}s"}
+        """No statement outlives the function that waits for it, nor a client that is gone; and no lock is held by one
+        that is frozen, or that vanished without a word, while others wait."""
+        limits = {
+            "statement_timeout": f"{self._settings.function_timeout_seconds:.0f}s",
+            "idle_in_transaction_session_timeout": "30s",
+            "tcp_keepalives_idle": "15",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+        }
         if connection.info.server_version >= 140_000:
             limits["client_connection_check_interval"] = "10s"
         for name, value in limits.items():

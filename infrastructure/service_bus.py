@@ -20,6 +20,8 @@ from infrastructure.dead_letters import DeadLetter, dead_letters
 from infrastructure.identity import credential
 
 PEEKED = 100
+# The SDK does not count the envelope that it gives a batch after the first message.
+ENVELOPE_BYTES = 1024
 L = TypeVar("L", ServiceBusSender, ServiceBusReceiver)
 
 
@@ -87,13 +89,14 @@ class Link(Generic[L]):
 
 def send(sender: ServiceBusSender, messages: Sequence[Outgoing]) -> None:
     """As few batches as the size limit allows. What was sent before an error may be sent again."""
-    batch = sender.create_message_batch()
+    most = sender.create_message_batch().max_size_in_bytes - ENVELOPE_BYTES
+    batch = sender.create_message_batch(max_size_in_bytes=most)
     for message in map(to_service_bus, messages):
         try:
             batch.add_message(message)
         except MessageSizeExceededError:
             sender.send_messages(batch)
-            batch = sender.create_message_batch()
+            batch = sender.create_message_batch(max_size_in_bytes=most)
             batch.add_message(message)
     sender.send_messages(batch)
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from core.machine import CoreMachine
 from core.models.messages import JobMessage, TaskMessage
@@ -90,8 +90,8 @@ def parsed(letter: DeadLetter) -> TaskMessage | JobMessage | None:
     return None
 
 
-def named(tasks: Sequence[tuple[DeadLetter, BaseModel]]) -> dict[str, list[str]]:
+def named(tasks: Sequence[tuple[DeadLetter, TaskMessage]]) -> dict[str, list[str]]:
     return {
-        "task_ids": [message.task_id for _, message in tasks if isinstance(message, TaskMessage)],
-        "message_ids": [letter.message_id for letter, _ in tasks],
+        "task_ids": [message.task_id for _, message in tasks],
+        "message_ids": [message.stands_for or letter.message_id for letter, message in tasks],
     }

@@ -118,6 +118,7 @@ class JanitorService:
             if not leadership or not leadership["leads"]:
                 yield None
                 return
+            tx.run(janitor.stay_idle)
             run = JanitorRun(name, scanned=dict(tx.one(janitor.open_work) or {}))
             yield run
             if run.actions or not quiet:

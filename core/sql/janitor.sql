@@ -2,6 +2,10 @@
 -- One leader at a time; ends with the transaction, however the process ends.
 SELECT pg_try_advisory_xact_lock(hashtextextended('janitor:' || %(janitor)s, 2)) AS leads;
 
+-- stay_idle
+-- A leader's transaction waits while the bus and the blobs are worked on.
+SET LOCAL idle_in_transaction_session_timeout = 0;
+
 -- record_run
 INSERT INTO app.janitor_runs (janitor, started_at, finished_at, scanned, actions)
 VALUES (%(janitor)s, %(started_at)s, clock_timestamp(), %(scanned)s, %(actions)s);

@@ -26,12 +26,12 @@ UPDATE app.tasks AS t
    SET status = 'processing', attempt = t.attempt + 1,
        failures = t.failures
                 + (t.status = 'processing' AND %(counted)s AND t.attempt IS DISTINCT FROM %(released)s)::int,
-       claimed_by = %(message_id)s, not_before = NULL, started_at = now(), updated_at = now()
+       claimed_by = %(holder)s, not_before = NULL, started_at = now(), updated_at = now()
   FROM app.jobs AS j
  WHERE t.task_id = %(task_id)s
    AND j.job_id = t.job_id
    AND (t.status IN ('pending', 'queued')
-        OR (t.status = 'processing' AND t.claimed_by IN (%(message_id)s, %(holder)s) AND %(redelivered)s)
+        OR (t.status = 'processing' AND t.claimed_by = %(holder)s AND %(redelivered)s)
         OR (t.status = 'processing' AND t.attempt = %(released)s))
 RETURNING t.*, j.job_type, j.parameters AS job_parameters, j.source AS job_source;
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from azure.servicebus import ServiceBusClient
+from azure.servicebus import ServiceBusClient, ServiceBusReceiveMode
 
 from core.errors import Rejected, Unavailable
 from core.models.messages import Outgoing
@@ -98,3 +98,16 @@ def test_the_depth_of_the_queues_is_seen_without_taking_anything(bus: ServiceBus
     assert bus.depth()["vector-tasks"] == 1
     assert received(service_bus, "vector-tasks", 1) == [name]
     assert bus.depth()["vector-tasks"] == 0
+
+
+def test_a_thousand_messages_fit_their_batches(bus: ServiceBus, service_bus: str) -> None:
+    for filler in (0, 33, 66):
+        ids = [f"{uuid4()}-{'x' * 60}" for _ in range(1000)]
+        bus.send_tasks([Outgoing(message_id=name, body={"task_id": name, "filler": "y" * filler}) for name in ids])
+    client = ServiceBusClient.from_connection_string(service_bus)
+    mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
+    taken = 0
+    with client, client.get_queue_receiver("vector-tasks", receive_mode=mode) as receiver:
+        while taken < 3000 and (messages := receiver.receive_messages(max_message_count=500, max_wait_time=2)):
+            taken += len(messages)
+    assert taken == 3000
