@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -68,9 +69,24 @@ def test_a_connection_that_the_server_ends_is_an_outage_and_the_pool_recovers(po
     run(postgres, "SELECT 1")
 
 
-def test_a_server_that_is_not_there_is_an_outage(settings: Settings) -> None:
+def test_after_a_restart_of_the_server_no_request_waits_for_every_dead_connection(
+    postgres: PostgresDatabase, database_url: str
+) -> None:
+    with ExitStack() as busy:
+        for _ in range(8):
+            busy.enter_context(postgres.transaction()).run("SELECT 1")
+    with psycopg.connect(database_url, autocommit=True) as server:
+        ended = server.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        assert ended.rowcount == 8
+    run(postgres, "SELECT 1")
+
+
+def test_a_server_that_is_not_there_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infrastructure.postgresql.PATIENCE", 0.3)
     nowhere = PostgresDatabase(settings.model_copy(update={"postgis_port": 1}))
-    nowhere._pool.timeout = 0.3
     started = time.monotonic()
     with pytest.raises(Unavailable):
         run(nowhere, "SELECT 1")
