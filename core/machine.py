@@ -55,12 +55,19 @@ class CoreMachine:
     # Jobs
 
     def process_job_message(self, message: JobMessage) -> None:
-        """Plan the stage the job has reached, or finish the job after its last one. Any number of times."""
+        """Plan the stage the job has reached, or finish the job after its last one. Any number of times. What fails for
+        good (a message the bus refuses, say) fails the job; the rest goes back to the bus."""
         with bound(job_id=message.job_id, run=message.run):
             try:
                 self.move_on(message)
             except Unavailable:
                 self.postpone(self.bus.send_jobs, f"{message.job_id}:{message.run}:{message.stage}", message)
+            except Exception as error:
+                verdict = judge(error, 1, self.policy)
+                if not isinstance(verdict, Failed):
+                    raise
+                log.exception("the job cannot move on")
+                self.fail_job(message.job_id, message.run, verdict.error)
 
     def move_on(self, message: JobMessage) -> None:
         job = self.patiently(lambda: self.state.get_job(message.job_id))

@@ -1,6 +1,5 @@
 """Every transition of a job or task: one guarded statement each, or a transaction of them under the job's lock."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.errors import Fenced
+from core.jsonb import jsonb_text
 from core.models.enums import JobStatus
 from core.models.job import Job, NewJob
 from core.models.messages import Outgoing
@@ -114,7 +114,7 @@ class StateManager:
     ) -> list[Ending]:
         # Locks first: whoever completes a task of these jobs meanwhile has committed, or waits.
         tx.run(jobs.lock_jobs, job_ids=[end.job_id for end in ending])
-        listed = json.dumps([asdict(end) for end in ending])
+        listed = jsonb_text([asdict(end) for end in ending])
         rows = tx.all(jobs.end_jobs, ending=listed, status=status, task_error=task_error, published=published)
         return [Ending(row["job_id"], row["run"], row["error"]) for row in rows]
 
@@ -133,7 +133,7 @@ class StateManager:
                 return False
             if not tx.one(jobs.insert_stage, **at, name=name, expected=len(planned)):
                 return False
-            parameters = json.dumps([params.model_dump(mode="json") for params in planned])
+            parameters = jsonb_text([params.model_dump(mode="json") for params in planned])
             prefix = f"{job.job_id}-{job.run}-{job.stage}-"
             tx.run(tasks.insert_tasks, **at, prefix=prefix, task_type=task_type, tasks=parameters)
         return True

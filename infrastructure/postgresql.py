@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.config import Settings
 from core.errors import AlreadyTaken, AppError, CredentialsExpired, Rejected, Transient, Unavailable
+from core.jsonb import jsonb_text
 from core.ports import Row
 from infrastructure.identity import postgres_token
 
@@ -107,8 +108,8 @@ class PostgresDatabase:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection that is alive. The pool's own `check` pauses 1, 2, 4 ... s after each dead one, so that the first
-        requests after a restart of the server would time out; the dead are many then, and found in no time."""
+        """A connection that is alive. The pool's own `check` pauses 1, 2, 4 ... s after each dead one, and the first
+        requests after a restart of the server time out on it; the dead are many then, and found in no time."""
         deadline = monotonic() + PATIENCE
         while True:
             with self._pool.connection(timeout=deadline - monotonic()) as connection:
@@ -127,7 +128,7 @@ def is_alive(connection: Connection) -> bool:
 
 
 def as_jsonb(value: Any) -> Any:
-    return Jsonb(value) if isinstance(value, dict) else value
+    return Jsonb(value, dumps=jsonb_text) if isinstance(value, dict) else value
 
 
 @contextmanager

@@ -195,7 +195,7 @@ class JanitorService:
         return [end.job_id for end in ended]
 
     def advance_full_stages(self) -> list[str]:
-        rows = self.changed(janitor.advance_full_stages)
+        rows = self.changed(janitor.advance_full_stages, limit=self.limits.per_run)
         return self.send_jobs(rows)
 
     def resend_jobs(self) -> list[str]:

@@ -98,12 +98,17 @@ SELECT j.job_id, j.run, first.error || jsonb_build_object('task_id', first.task_
 
 -- advance_full_stages
 -- Jobs whose stage is complete and that did not move on.
-UPDATE app.jobs AS j
-   SET stage = j.stage + 1, dispatched_at = NULL, updated_at = now()
-  FROM app.job_stages AS s
- WHERE s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage AND s.completed = s.expected
-   AND j.status = 'processing'
-RETURNING j.job_id, j.run, j.stage;
+UPDATE app.jobs
+   SET stage = stage + 1, dispatched_at = NULL, updated_at = now()
+ WHERE job_id IN (
+        SELECT j.job_id
+          FROM app.jobs AS j
+          JOIN app.job_stages AS s
+            ON s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage AND s.completed = s.expected
+         WHERE j.status = 'processing'
+         LIMIT %(limit)s
+           FOR UPDATE OF j SKIP LOCKED)
+RETURNING job_id, run, stage;
 
 -- silent_jobs
 -- Open jobs without progress for long. Sending a message again is no progress.

@@ -13,11 +13,17 @@ SELECT task_id, dispatch, not_before FROM app.tasks
  ORDER BY task_index;
 
 -- mark_tasks_queued
--- The messages are with the bus. A task that was claimed, or sent under a later number, stays as it is.
-UPDATE app.tasks AS t
+-- The messages are with the bus. A task that was claimed, or sent under a later number, stays as it is; so does one that
+-- somebody is changing just now: waiting for many rows in any order would end in deadlocks.
+UPDATE app.tasks
    SET status = 'queued', updated_at = now()
-  FROM unnest(%(task_ids)s::text[], %(dispatches)s::integer[]) AS sent (task_id, dispatch)
- WHERE t.task_id = sent.task_id AND t.dispatch = sent.dispatch AND t.status = 'pending';
+ WHERE task_id IN (
+        SELECT t.task_id
+          FROM app.tasks AS t
+          JOIN unnest(%(task_ids)s::text[], %(dispatches)s::integer[]) AS sent (task_id, dispatch)
+            ON t.task_id = sent.task_id AND t.dispatch = sent.dispatch
+         WHERE t.status = 'pending'
+           FOR UPDATE OF t SKIP LOCKED);
 
 -- claim_task
 -- Take a waiting task, or one whose worker let go of this very message, or gave the attempt back with it because of

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from core.config import Settings
-from core.errors import Unavailable
+from core.errors import Rejected, Unavailable
 from core.machine import CoreMachine, Patience
 from core.models.enums import Submission
 from core.models.job import Job
@@ -42,11 +42,12 @@ class Summary(BaseModel):
 
 @dataclass
 class HeldBus:
-    """Keeps what is sent until a test delivers it. `down`: how many sends fail."""
+    """Keeps what is sent until a test delivers it. `down`: how many sends fail; `refuses_tasks`: for good."""
 
     jobs: list[Outgoing] = field(default_factory=list)
     tasks: list[Outgoing] = field(default_factory=list)
     down: int = 0
+    refuses_tasks: bool = False
 
     def send_jobs(self, messages: Sequence[Outgoing]) -> None:
         self.refuse_while_down()
@@ -54,6 +55,8 @@ class HeldBus:
 
     def send_tasks(self, messages: Sequence[Outgoing]) -> None:
         self.refuse_while_down()
+        if self.refuses_tasks:
+            raise Rejected("the queue does not exist")
         self.tasks += messages
 
     def refuse_while_down(self) -> None:

@@ -396,6 +396,18 @@ def test_a_short_outage_of_the_bus_is_waited_out(orchestra: Orchestra) -> None:
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
 
 
+def test_a_stage_whose_messages_the_bus_refuses_for_good_fails_the_job(orchestra: Orchestra) -> None:
+    job = orchestra.submit(n=2)
+    orchestra.bus.refuses_tasks = True
+    orchestra.deliver_all()
+    ended = orchestra.job(job.job_id)
+    assert (ended.status, ended.error) == (
+        JobStatus.FAILED,
+        {"code": "rejected_by_service", "message": "the queue does not exist"},
+    )
+    assert orchestra.released == [f"{job.job_id}:1"]
+
+
 def test_a_stage_without_tasks_fails_the_job(orchestra: Orchestra) -> None:
     orchestra.plan_second = lambda _run: []
     job = orchestra.submit(n=2)
@@ -405,6 +417,18 @@ def test_a_stage_without_tasks_fails_the_job(orchestra: Orchestra) -> None:
     assert ended.error is not None
     assert ended.error["code"] == "no_tasks"
     assert "'second'" in ended.error["message"]
+
+
+def test_an_error_that_quotes_what_the_database_cannot_hold_is_kept_all_the_same(orchestra: Orchestra) -> None:
+    def broken(_step: Step, _ctx: TaskContext) -> Outcome:
+        raise InvalidInput("bad_cell", "cannot read 'a\x00b'", details={"cell": "a\x00b"})
+
+    orchestra.first = broken
+    job = orchestra.submit(n=1)
+    orchestra.deliver_all()
+    ended = orchestra.job(job.job_id)
+    assert ended.error is not None
+    assert ended.error["details"] == {"cell": "a\ufffdb"}
 
 
 def test_a_planner_that_breaks_fails_the_job(orchestra: Orchestra) -> None:

@@ -63,6 +63,14 @@ def test_waiting_too_long_for_a_lock_passes(postgres: PostgresDatabase) -> None:
     assert refused.value.code == "database_busy"
 
 
+def test_json_that_jsonb_cannot_hold_is_replaced_and_a_text_about_it_is_not(postgres: PostgresDatabase) -> None:
+    given = {"nul": "a\x00\x00b", "about": r"a\u0000b", "both": "\\\x00", "surrogate": "\ud800é😀"}
+    with postgres.transaction() as tx:
+        assert tx.one("SELECT %(given)s AS kept", given=given) == {
+            "kept": {"nul": "a\ufffd\ufffdb", "about": r"a\u0000b", "both": "\\\ufffd", "surrogate": "?é😀"}
+        }
+
+
 def test_a_connection_that_the_server_ends_is_an_outage_and_the_pool_recovers(postgres: PostgresDatabase) -> None:
     with pytest.raises(Unavailable):
         run(postgres, "SELECT pg_terminate_backend(pg_backend_pid())")
