@@ -1,11 +1,13 @@
 # `make demo` and `make test` do everything on a fresh machine; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs migrate test check clean
+.PHONY: help setup demo up down status logs migrate test faults bench check clean
 
 PYTHON ?= python3
 VENV := .venv/bin
 LOCAL := $(VENV)/python -m local
 ARGS ?=
+SEEDS ?= 10000
+RUNS ?= 300
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +17,16 @@ demo: setup ## load a real file through the whole system and show the result
 
 test: setup ## run the tests against real parts; ARGS="-k name" chooses
 	@$(VENV)/python -m pytest $(ARGS)
+
+faults: setup ## inject faults by the thousand, for hours; SEEDS=500 RUNS=20 for less
+	$(VENV)/python -m tests.faults.scheduler --seeds $(SEEDS) --processes 2
+	$(VENV)/python -m tests.faults.boundaries
+	$(VENV)/python -m tests.faults.planted
+	$(VENV)/python -m tests.faults.processes --runs $(RUNS)
+
+bench: setup ## recovery times, and the cost of a task from 100 to 10,000 in a stage
+	$(VENV)/python -m tests.faults.recovery
+	$(VENV)/python -m bench.many_tasks
 
 up: setup ## start the whole system, print its URLs, write .local/stack.env
 	@$(LOCAL) up

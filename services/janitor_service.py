@@ -26,14 +26,17 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Limits:
     """Seconds. stale: longer than a function may run. unconfirmed: how old a job may be whose message was not confirmed
-    as sent. silent: how long a job may go without progress. per_run: how many rows one run takes on, so that it ends
-    well inside the function timeout."""
+    as sent. silent: how long a job may go without progress. task_gap, job_gap: when its last run is longer ago, it
+    holds no silence against a task or a job, once. per_run: how many rows one run takes on, so that it ends well inside
+    the function timeout."""
 
     stale: float
     unconfirmed: float = 15.0
     unsent: float = 120.0
     unclaimed: float = 600.0
     silent: float = 24 * 3600.0
+    task_gap: float = 300.0
+    job_gap: float = 3600.0
     max_attempts: int = 3
     per_run: int = 1000
     release_seconds: float = 120.0
@@ -83,8 +86,9 @@ class JanitorService:
         """Stale tasks go back or fail, unsent and unclaimed ones are sent again. None when another one leads."""
         with self.leading("task_watchdog") as run:
             if run:
-                run.took("expired", self.expire_stale_tasks())
-                run.took("failed", self.fail_exhausted_tasks())
+                if self.kept_watch(run, self.limits.task_gap):
+                    run.took("expired", self.expire_stale_tasks())
+                    run.took("failed", self.fail_exhausted_tasks())
                 run.took("resent", self.resend_tasks())
                 run.took("jobs_resent", self.resend_jobs())
         return run
@@ -102,7 +106,8 @@ class JanitorService:
         with self.leading("orphan_detector") as run:
             if run:
                 run.took("jobs_resent", self.resend_jobs())
-                run.took("jobs_failed", self.fail_silent_jobs())
+                if self.kept_watch(run, self.limits.job_gap):
+                    run.took("jobs_failed", self.fail_silent_jobs())
                 letters = DeadLetterService(self.machine, self.limits.max_attempts)
                 run.actions |= letters.work_through(self.dead_letters(self.limits.per_run))
                 run.took("released", self.release_ended_runs())
@@ -123,6 +128,16 @@ class JanitorService:
             yield run
             if run.actions or not quiet:
                 self.record(tx, run)
+
+    def kept_watch(self, run: JanitorRun, gap: float) -> bool:
+        """False in the first run after a gap: the database may have been away, and whoever could not speak meanwhile is
+        about to. The next run judges, however late it comes."""
+        with self.state.database.transaction() as tx:
+            last = tx.one(janitor.last_watch, janitor=run.janitor)
+        if last is None or last["spared"] or last["seconds"] <= gap:
+            return True
+        run.scanned["gap_seconds"] = last["seconds"]
+        return False
 
     def record(self, tx: Transaction, run: JanitorRun) -> None:
         tx.run(

@@ -10,6 +10,14 @@ SET LOCAL idle_in_transaction_session_timeout = 0;
 INSERT INTO app.janitor_runs (janitor, started_at, finished_at, scanned, actions)
 VALUES (%(janitor)s, %(started_at)s, clock_timestamp(), %(scanned)s, %(actions)s);
 
+-- last_watch
+-- How long ago the janitor ran last, and whether it held silence against nobody then.
+SELECT extract(epoch FROM now() - started_at)::integer AS seconds, scanned ? 'gap_seconds' AS spared
+  FROM app.janitor_runs
+ WHERE janitor = %(janitor)s
+ ORDER BY started_at DESC
+ LIMIT 1;
+
 -- list_runs
 SELECT janitor, started_at, finished_at, scanned, actions
   FROM app.janitor_runs

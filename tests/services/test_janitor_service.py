@@ -361,3 +361,55 @@ def test_a_job_whose_message_was_never_confirmed_is_sent_soon(orchestra: Orchest
     assert [row["actions"] for row in orchestra.rows("SELECT actions FROM app.janitor_runs")] == [
         {"jobs_resent": [job.job_id]}
     ]
+
+
+def age_history(orchestra: Orchestra, seconds: int) -> None:
+    orchestra.change(
+        "UPDATE app.janitor_runs SET started_at = started_at - make_interval(secs => %(seconds)s)", seconds=seconds
+    )
+
+
+def test_who_could_not_speak_while_the_database_was_away_is_given_a_minute(
+    orchestra: Orchestra, janitors: JanitorService
+) -> None:
+    orchestra.submit(n=1)
+    orchestra.deliver_job()
+    task = orchestra.claim(orchestra.bus.tasks.pop())
+    assert ran(janitors) == {}
+    age(orchestra, 2200)
+    age_history(orchestra, 2200)
+    assert ran(janitors) == {}
+    age_history(orchestra, 60)
+    assert ran(janitors) == {"expired": [task.task_id]}
+
+
+def test_a_watchdog_that_seldom_runs_judges_all_the_same(orchestra: Orchestra, janitors: JanitorService) -> None:
+    orchestra.submit(n=1)
+    orchestra.deliver_job()
+    orchestra.claim(orchestra.bus.tasks.pop())
+    age(orchestra, 2200)
+    assert list(ran(janitors)) == ["expired"]
+    orchestra.claim(orchestra.bus.tasks.pop())
+    age(orchestra, 2200)
+    age_history(orchestra, 1000)
+    assert ran(janitors) == {}
+    age_history(orchestra, 1000)
+    assert list(ran(janitors)) == ["expired"]
+
+
+def test_jobs_are_not_failed_for_a_day_without_a_database(orchestra: Orchestra, janitors: JanitorService) -> None:
+    job = orchestra.submit(n=1)
+    assert acted(janitors.run_orphan_detection()) == {}
+    orchestra.deliver_job()
+    orchestra.claim(orchestra.bus.tasks.pop())
+    two_days = 48 * 3600
+    age(orchestra, two_days)
+    orchestra.change(
+        "UPDATE app.tasks SET created_at = created_at - make_interval(secs => %(seconds)s),"
+        " started_at = started_at - make_interval(secs => %(seconds)s)",
+        seconds=two_days,
+    )
+    age_history(orchestra, two_days)
+    assert "jobs_failed" not in acted(janitors.run_orphan_detection())
+    age_history(orchestra, 900)
+    assert acted(janitors.run_orphan_detection())["jobs_failed"] == [job.job_id]
