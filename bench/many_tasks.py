@@ -334,7 +334,7 @@ def main() -> int:
         few, many = compared(bench, arguments.most)
         state = rows(bench.database_url, TABLE_STATE)
     tell(small, middle, large, state)
-    return verdict(few, many, large)
+    return verdict(few, many, small, large)
 
 
 def rows(database_url: str, query: str) -> list[tuple[Any, ...]]:
@@ -361,18 +361,21 @@ def tell(small: list[Figures], middle: list[Figures], large: Figures, state: lis
     )
     for name, updated, hot, dead, size in state:
         print(f"app.{name}: {updated} updates, {hot} of them HOT, {dead} dead rows, {size >> 10} kB")
-    ratio = large.cost / statistics.fmean(one.cost for one in small)
-    print(f"with {CONSUMERS} consumers, which wait for each other and for the machine: {ratio:.2f} times as much")
 
 
-def verdict(few: list[float], many: list[float], large: Figures) -> int:
-    """0 when the cost is flat and no lock piles up."""
+def verdict(few: list[float], many: list[float], small: list[Figures], large: Figures) -> int:
+    """0 when the cost is flat, one at a time and with all consumers, and no lock piles up."""
     for name, costs in (("in stages of 100", few), (f"the last {len(many)} of {large.tasks}", many)):
         told = " / ".join(f"{cost:.2f}" for cost in (*statistics.quantiles(costs, n=20)[9::9], statistics.fmean(costs)))
         print(f"one at a time, {name}: p50 / p95 / mean {told} ms")
-    ratio = statistics.median(many) / statistics.median(few)
-    print(f"ratio of the cost per completion, {large.tasks} / 100 tasks: {ratio:.2f} (at most {RATIO_LIMIT})")
-    return 0 if ratio <= RATIO_LIMIT and large.seen.longest_lock <= PILE_UP_SECONDS else 1
+    ratios = {
+        "one at a time": statistics.median(many) / statistics.median(few),
+        f"with {CONSUMERS} consumers, waiting included": large.cost / statistics.fmean(one.cost for one in small),
+    }
+    for name, ratio in ratios.items():
+        told = f"ratio of the cost per completion, {large.tasks} / 100 tasks, {name}"
+        print(f"{told}: {ratio:.2f} (at most {RATIO_LIMIT})")
+    return 0 if max(ratios.values()) <= RATIO_LIMIT and large.seen.longest_lock <= PILE_UP_SECONDS else 1
 
 
 if __name__ == "__main__":

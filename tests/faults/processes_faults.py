@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 import psutil
@@ -18,7 +18,7 @@ import psycopg
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from local.stack.part import Part
-from tests.faults.processes_ground import App, Ground
+from tests.faults.processes_ground import PATIENCE_SECONDS, App, Ground
 from tests.faults.processes_load import Load, Order
 
 QUEUES = ("geospatial-jobs", "vector-tasks")
@@ -35,13 +35,15 @@ POISON = (
 FUNCTION_TIMEOUT_SECONDS = 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scene:
-    """Where and when a fault happens: `load` is being submitted, `chance` is seeded with the run."""
+    """Where and when a fault happens: `load` is being submitted, `chance` is seeded with the run. `struck`: when it
+    began to hurt, in seconds since the epoch."""
 
     ground: Ground
     load: Load
     chance: random.Random
+    struck: float = field(default_factory=time.time)
 
     @property
     def lock(self) -> float:
@@ -55,6 +57,10 @@ class Scene:
         before = {worker.pid: cpu(worker) for worker in workers}
         time.sleep(0.15)
         return max(workers, key=lambda worker: cpu(worker) - before[worker.pid])
+
+    def strike(self, number: signal.Signals, *processes: psutil.Process | None) -> None:
+        send_signal(number, *processes)
+        self.struck = time.time()
 
 
 Fault = Callable[[Scene], None]
@@ -94,17 +100,21 @@ def restart(part: Part, away: float) -> None:
 
 
 def kill_worker(scene: Scene) -> None:
-    send_signal(signal.SIGKILL, scene.busy_worker())
+    """In the middle of an upload, if there is one."""
+    scene.ground.wait_for(
+        "SELECT 1 FROM app.tasks WHERE status = 'processing' AND task_type = 'process_vector_upload'", seconds=3
+    )
+    scene.strike(signal.SIGKILL, scene.busy_worker())
 
 
 def kill_all_workers(scene: Scene) -> None:
-    send_signal(signal.SIGKILL, *scene.ground.app.workers())
+    scene.strike(signal.SIGKILL, *scene.ground.app.workers())
     serving(scene.ground.app)
 
 
 def stop_worker(scene: Scene, seconds: float) -> None:
     worker = scene.busy_worker()
-    send_signal(signal.SIGSTOP, worker)
+    scene.strike(signal.SIGSTOP, worker)
     time.sleep(seconds)
     send_signal(signal.SIGCONT, worker)
 
@@ -126,7 +136,7 @@ def out_of_memory(scene: Scene) -> None:
                 if (rss := worker.memory_info().rss) > highest:
                     highest, doomed = rss, worker
         time.sleep(0.02)
-    send_signal(signal.SIGKILL, doomed)
+    scene.strike(signal.SIGKILL, doomed)
 
 
 def memory_limit(scene: Scene) -> None:
@@ -137,7 +147,7 @@ def memory_limit(scene: Scene) -> None:
             taken = worker.memory_info().vms
             worker.rlimit(psutil.RLIMIT_AS, (taken + (4 << 20), taken + (4 << 20)))
             time.sleep(scene.chance.uniform(0.3, 0.8))
-            send_signal(signal.SIGKILL, worker)
+            scene.strike(signal.SIGKILL, worker)
 
 
 # The host
@@ -145,7 +155,7 @@ def memory_limit(scene: Scene) -> None:
 
 def kill_host(scene: Scene) -> None:
     app = scene.ground.app
-    send_signal(signal.SIGKILL, app.host())
+    scene.strike(signal.SIGKILL, app.host())
     restart(app, scene.chance.uniform(0, 2))
 
 
@@ -157,7 +167,7 @@ def terminate_host(scene: Scene) -> None:
 def host_beyond_lock(scene: Scene) -> None:
     """The listener stands still while its workers work on: every lock is lost."""
     host = scene.ground.app.host()
-    send_signal(signal.SIGSTOP, host)
+    scene.strike(signal.SIGSTOP, host)
     time.sleep(scene.lock * scene.chance.uniform(1.2, 1.6))
     send_signal(signal.SIGCONT, host)
 
@@ -166,7 +176,7 @@ def zombie_host(scene: Scene) -> None:
     """All of a host stands still, beyond the lock; another one takes its tasks; then it wakes up and writes."""
     app, other = scene.ground.app, scene.ground.other_app
     frozen = [app.host(), *app.workers()]
-    send_signal(signal.SIGSTOP, *frozen)
+    scene.strike(signal.SIGSTOP, *frozen)
     try:
         other.start()
         time.sleep(scene.lock * scene.chance.uniform(1.1, 1.4))
@@ -194,7 +204,7 @@ def function_timeout(scene: Scene) -> None:
     ground = scene.ground
     with function_timeout_of(ground.app, FUNCTION_TIMEOUT_SECONDS):
         ground.wait_for("SELECT 1 FROM app.tasks WHERE status = 'processing'", seconds=5)
-        send_signal(signal.SIGSTOP, scene.busy_worker())
+        scene.strike(signal.SIGSTOP, scene.busy_worker())
         time.sleep(FUNCTION_TIMEOUT_SECONDS + 3)
 
 
@@ -255,8 +265,9 @@ def postgres_killed(scene: Scene) -> None:
 
 
 def postgres_away(scene: Scene) -> None:
+    """For less or more time than a message is held."""
     scene.ground.postgres.stop()
-    restart(scene.ground.postgres, scene.chance.uniform(5, 25))
+    restart(scene.ground.postgres, PATIENCE_SECONDS * scene.chance.uniform(0.4, 1.6))
 
 
 def postgres_away_for_minutes(scene: Scene) -> None:
@@ -363,7 +374,7 @@ OTHERS: dict[str, Fault] = {
     "cancelled": cancelled,
 }
 FAULTS: dict[str, Fault] = CRASHES | OUTAGES | OTHERS
-ONCE: dict[str, Fault] = {"postgres_away_for_minutes": postgres_away_for_minutes}
+SELDOM: dict[str, Fault] = {"postgres_away_for_minutes": postgres_away_for_minutes}
 
 
 def ensure_up(ground: Ground) -> None:

@@ -38,6 +38,11 @@ class Order:
     def table(self) -> str:
         return str(self.body.get("table_name", ""))
 
+    @property
+    def content(self) -> tuple[str, int]:
+        """What its table holds once it is published."""
+        return self.tag, self.rows
+
 
 def csv(tag: str, rows: int, *, broken: bool = False) -> bytes:
     """Points on a grid, numbered from 0; every row says whose it is."""
@@ -61,8 +66,8 @@ class Load:
 
     def drawn(self) -> Iterator[tuple[Order, int, bool]]:
         """The orders, with the rows of their source and whether it is broken."""
-        small, medium = round(self.chance.randint(150, 900) * self.scale), round(120_000 * self.scale)
-        for n in (self.chance.choice((3, 10)), round(self.chance.choice((150, 300)) * self.scale)):
+        small, medium = round(self.chance.randint(150, 900) * self.scale), round(60_000 * self.scale)
+        for n in (self.chance.choice((3, 10)), round(self.chance.choice((100, 200)) * self.scale)):
             yield Order("hello_world", {"n": n, "message": f"{self.mark}-{next(self.numbers)}"}), 0, False
         yield self.vector(), small, False
         for chunks in (12, 40, 80):
@@ -139,21 +144,22 @@ class Load:
         return [order.job_id for order in self.orders if order.job_id]
 
 
-def table_problem(ground: Ground, table: str, order: Order | None) -> str | None:
-    """What is wrong with a table that must hold the rows of `order` and nothing else; None: it must not be there."""
+def table_problem(ground: Ground, table: str, content: tuple[str, int] | None) -> str | None:
+    """What is wrong with a table that must hold these rows (their tag, their number) and nothing else; None: it must
+    not be there."""
     there = ground.one("SELECT to_regclass(%s) IS NOT NULL AS there", f"geo.{table}")["there"]
-    if order is None:
+    if content is None:
         return f"geo.{table} is there, although no job published it" if there else None
     if not there:
         return f"geo.{table} is not there"
+    tag, rows = content
     query = sql.SQL(
         "SELECT count(*) AS rows, count(DISTINCT id) AS ids, count(DISTINCT n) AS numbers,"
         " coalesce(sum(n), 0)::bigint AS sum, count(*) FILTER (WHERE name = {tag} || '-' || n"
         " AND abs(ST_Y(geom) - n % 601 / 10.0) < 1e-9 AND abs(ST_X(geom) - n / 601 % 1800 / 10.0) < 1e-9) AS exact"
         " FROM {table}"
-    ).format(tag=order.tag, table=sql.Identifier("geo", table))
+    ).format(tag=tag, table=sql.Identifier("geo", table))
     with ground.flow.database() as connection:
         found = connection.execute(query).fetchone()
-    rows = order.rows
     wanted = {"rows": rows, "ids": rows, "numbers": rows, "sum": rows * (rows - 1) // 2, "exact": rows}
-    return None if found == wanted else f"geo.{table} holds {found} instead of {wanted} of job {order.job_id[:12]}"
+    return None if found == wanted else f"geo.{table} holds {found} instead of {wanted} of {tag}"
