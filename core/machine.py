@@ -71,10 +71,13 @@ class CoreMachine:
 
     def move_on(self, message: JobMessage) -> None:
         job = self.patiently(lambda: self.state.get_job(message.job_id))
-        if job is None or not job.status.is_open or (job.run, job.stage) != (message.run, message.stage):
+        if job is None or (job.run, job.stage) != (message.run, message.stage):
             log.info("job message dropped", extra={"stage": message.stage, "reason": "job is elsewhere"})
-            return
-        self.patiently(lambda: self.enter_stage(job))
+        elif not job.status.is_open:
+            # Its worker may have died between ending the job and clearing up.
+            self.release(job.job_id)
+        else:
+            self.patiently(lambda: self.enter_stage(job))
 
     def enter_stage(self, job: Job) -> None:
         job_type = self.registry[job.job_type]

@@ -142,13 +142,14 @@ SELECT given.job_id, given.run
  LIMIT %(limit)s;
 
 -- revive_tasks
--- Tasks whose message was dead-lettered, while they have attempts left: to be sent again.
+-- Tasks whose message was dead-lettered, while they have attempts left: to be sent again. What is pending is sent again by
+-- the watchdog.
 UPDATE app.tasks AS t
    SET status = 'pending', dispatch = t.dispatch + 1, claimed_by = NULL, not_before = NULL, updated_at = now(),
        failures = t.failures + (t.status = 'processing')::int
   FROM unnest(%(task_ids)s::text[], %(message_ids)s::text[]) AS dead (task_id, message_id)
  WHERE t.task_id = dead.task_id
-   AND (t.status IN ('pending', 'queued') OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
+   AND (t.status = 'queued' OR (t.status = 'processing' AND t.claimed_by = dead.message_id))
    AND t.failures + (t.status = 'processing')::int < %(max_attempts)s
 RETURNING t.task_id, t.dispatch, t.not_before;
 

@@ -163,6 +163,16 @@ def test_a_worker_that_dies_after_the_last_task_is_made_up_for_by_the_redelivery
     assert orchestra.job(job.job_id).status == JobStatus.COMPLETED
 
 
+def test_a_worker_that_dies_before_it_clears_up_is_made_up_for_by_the_redelivery(orchestra: Orchestra) -> None:
+    job = orchestra.submit(n=1)
+    while orchestra.job(job.job_id).status.is_open:
+        last = orchestra.deliver_next() if orchestra.bus.tasks else orchestra.deliver_job()
+    assert orchestra.released.pop() == f"{job.job_id}:1"
+    orchestra.bus.jobs.append(last)
+    orchestra.deliver_job(delivery_count=2)
+    assert orchestra.released == [f"{job.job_id}:1"]
+
+
 def test_a_permanent_failure_fails_the_task_its_job_and_its_siblings_at_once(orchestra: Orchestra) -> None:
     def second_is_bad(step: Step, _ctx: TaskContext) -> Outcome:
         if step.index == 1:
