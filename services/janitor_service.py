@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Limits:
     """Seconds. stale: longer than a function may run. unconfirmed: how old a job may be whose message was not confirmed
     as sent. silent: how long a job may go without progress. task_gap, job_gap: when its last run is longer ago, it
-    holds no silence against a task or a job, once. per_run: how many rows one run takes on, so that it ends well inside
-    the function timeout."""
+    holds no silence against a task or a job, for as long again. per_run: how many rows one run takes on, so that it
+    ends well inside the function timeout."""
 
     stale: float
     unconfirmed: float = 15.0
@@ -130,14 +130,16 @@ class JanitorService:
                 self.record(tx, run)
 
     def kept_watch(self, run: JanitorRun, gap: float) -> bool:
-        """False in the first run after a gap: the database may have been away, and whoever could not speak meanwhile is
-        about to. The next run judges, however late it comes."""
+        """False in the first run after a gap, and for as long again: the database may have been away, and whoever could
+        not speak meanwhile is about to."""
         with self.state.database.transaction() as tx:
             last = tx.one(janitor.last_watch, janitor=run.janitor)
-        if last is None or last["spared"] or last["seconds"] <= gap:
+        if last is None or (last["sparing"] is None and last["seconds"] <= gap):
             return True
-        run.scanned["gap_seconds"] = last["seconds"]
-        return False
+        sparing = 0 if last["sparing"] is None else last["sparing"] + last["seconds"]
+        if sparing < gap:
+            run.scanned["sparing_seconds"] = sparing
+        return sparing >= gap
 
     def record(self, tx: Transaction, run: JanitorRun) -> None:
         tx.run(

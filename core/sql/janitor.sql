@@ -11,8 +11,8 @@ INSERT INTO app.janitor_runs (janitor, started_at, finished_at, scanned, actions
 VALUES (%(janitor)s, %(started_at)s, clock_timestamp(), %(scanned)s, %(actions)s);
 
 -- last_watch
--- How long ago the janitor ran last, and whether it held silence against nobody then.
-SELECT extract(epoch FROM now() - started_at)::integer AS seconds, scanned ? 'gap_seconds' AS spared
+-- How long ago the janitor ran last, and for how long it had held silence against nobody then.
+SELECT extract(epoch FROM now() - started_at)::integer AS seconds, (scanned->>'sparing_seconds')::integer AS sparing
   FROM app.janitor_runs
  WHERE janitor = %(janitor)s
  ORDER BY started_at DESC

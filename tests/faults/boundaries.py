@@ -21,7 +21,6 @@ from tempfile import gettempdir
 from uuid import uuid4
 
 import geopandas
-import psycopg
 import pyogrio
 
 from core.config import Settings
@@ -53,6 +52,8 @@ WORKER_BOUND = 240.0
 BOUNDS = {"run_outbox": 60.0, "run_task_watchdog": 660.0, "run_job_health_check": 420.0, "run_orphan_detection": 1020.0}
 # Boundaries of the machine itself, outside of handlers and of what commits with a completion.
 ORCHESTRATION = re.compile(r"^process_(?!.* > (handle|publish|release) > )")
+RECORD = "python -m tests.faults.boundaries --record"
+REMEDY = f'(when a fault there does no harm, list it: {RECORD} --only "{{}}")'
 LIST = Path(__file__).with_suffix(".txt")
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -92,6 +93,19 @@ class Laboratory:
         self.blob_storage = blob_storage
         self.base = base
 
+    def prepare(self) -> None:
+        """Put the sources into the bronze zone, publish geo.t in the base database, with an owner and a grant."""
+        settings = self.settings(self.base)
+        put_sources(settings)
+        ensure_silver(settings)
+        with opened(self.server.url(self.base), settings, own_folder()) as world:
+            job = world.submit(OLD, **CSV)
+            world.settle(lambda: is_quiet(world))
+            assert world.rows("SELECT status FROM app.jobs WHERE job_id = %s", job) == [("completed",)]
+            world.run("ALTER TABLE geo.t OWNER TO pg_monitor")
+            world.run("GRANT SELECT ON geo.t TO pg_read_all_settings")
+            world.run(AUDIT)
+
     def run(self, trial: Trial) -> Outcome:
         outcome, started = Outcome(trial), time.perf_counter()
         name = CLONES + uuid4().hex[:12]
@@ -108,8 +122,8 @@ class Laboratory:
     def play(self, scenario: Scenario, trial: Trial, name: str, outcome: Outcome) -> None:
         settings = self.settings(name)
         ensure_silver(settings)
-        folder = Path(gettempdir()) / f"boundaries-{uuid4().hex}"
-        with opened(self.server.url(name), settings, folder, trial.fault, swallows=trial.swallows) as world:
+        url = self.server.url(name)
+        with opened(url, settings, own_folder(), trial.fault, swallows=trial.swallows) as world:
             world.effects.planned, world.effects.watching = list(scenario.planned), True
             expected = scenario.play(world)
             world.settle(lambda: is_quiet(world))
@@ -129,27 +143,8 @@ class Laboratory:
         return settings_from(UNUSED | self.server.settings(name) | own)
 
 
-@contextmanager
-def laboratory(server: Server, blob_storage: str) -> Iterator[Laboratory]:
-    """With the sources in the bronze zone, and geo.t published in the base database."""
-    base = CLONES + "base" + uuid4().hex[:8]
-    lab = Laboratory(server, blob_storage, base)
-    databases.create(server, base, template=databases.template(server, ROOT))
-    settings = lab.settings(base)
-    put_sources(settings)
-    ensure_silver(settings)
-    with opened(server.url(base), settings, Path(gettempdir()) / f"boundaries-{uuid4().hex}") as world:
-        job = world.submit(OLD, **CSV)
-        world.settle(lambda: is_quiet(world))
-        assert world.rows("SELECT status FROM app.jobs WHERE job_id = %s", job) == [("completed",)]
-        world.run("ALTER TABLE geo.t OWNER TO pg_monitor")
-        world.run("GRANT SELECT ON geo.t TO pg_read_all_settings")
-    with psycopg.connect(server.url(base), autocommit=True) as connection:
-        connection.execute(AUDIT.encode())
-    try:
-        yield lab
-    finally:
-        databases.drop(server, base)
+def own_folder() -> Path:
+    return Path(gettempdir()) / f"boundaries-{uuid4().hex}"
 
 
 def put_sources(settings: Settings) -> None:
@@ -166,7 +161,7 @@ def csv_of(rows: Sequence[Feature]) -> bytes:
 def shapefile_of(rows: Sequence[Feature]) -> dict[str, bytes]:
     """SHAPES and its sidecars."""
     points = geopandas.points_from_xy([row[2] for row in rows], [row[3] for row in rows], crs=4326)
-    path = Path(gettempdir()) / f"boundaries-{uuid4().hex}.shp"
+    path = own_folder().with_suffix(".shp")
     pyogrio.write_dataframe(geopandas.GeoDataFrame({"name": [row[1] for row in rows]}, geometry=points), path)
     parts = {suffix: path.with_suffix(suffix) for suffix in (".shp", ".dbf", ".shx", ".prj", ".cpg")}
     try:
@@ -179,30 +174,32 @@ def shapefile_of(rows: Sequence[Feature]) -> dict[str, bytes]:
 @contextmanager
 def side_by_side(server: Server, blob_storage: str, workers: int = 2) -> Iterator[RunAll]:
     """Runs trials in processes of their own; the outcomes come in the trials' order."""
-    context = get_context("spawn")
-    with (
-        laboratory(server, blob_storage) as lab,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=silenced) as pool,
-    ):
-        yield lambda trials: pool.map(lab.run, trials)
+    lab = Laboratory(server, blob_storage, CLONES + "base" + uuid4().hex[:8])
+    databases.create(server, lab.base, template=databases.template(server, ROOT))
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=silenced) as pool:
+            pool.submit(lab.prepare).result()
+            yield lambda trials: pool.map(lab.run, trials)
+    finally:
+        databases.drop(server, lab.base)
 
 
-def trials(recorded: Iterable[Outcome]) -> list[Trial]:
+def trials(recorded: Iterable[Outcome], *, everywhere: bool = False) -> list[Trial]:
     """Each boundary in each way, when it is first reached in the first scenario that has it, and when it is last; those
-    of a scenario that recovers in another way once more there."""
+    of a scenario that recovers in another way once more there. `everywhere`: in all scenarios."""
     seen: set[str] = set()
     planned: list[Trial] = []
     for outcome in recorded:
         scenario = BY_NAME[outcome.trial.scenario]
         for name, times in outcome.reached.items():
-            if name not in seen:
+            if name not in seen or everywhere:
                 planned += in_each_way(scenario, name, times)
-            elif scenario.all_again and ORCHESTRATION.search(name):
+            if name in seen and scenario.all_again and ORCHESTRATION.search(name):
                 # The second time comes after what is planned in the scenario.
                 faults = [Fault(name, way, n) for way in Way for n in range(1, min(times, 2) + 1)]
                 planned += [Trial(scenario.name, fault) for fault in faults]
             seen.add(name)
-    return planned
+    return list(dict.fromkeys(planned))
 
 
 def in_each_way(scenario: Scenario, name: str, times: int) -> list[Trial]:
@@ -237,13 +234,13 @@ def boundaries_of(outcomes: Iterable[Outcome]) -> list[str]:
 def difference(outcomes: Iterable[Outcome]) -> list[str]:
     """Boundaries that are not on the list, and those on the list that were not reached."""
     found, known = set(boundaries_of(outcomes)), set(listed())
-    new = [f"not on the list: {name}" for name in sorted(found - known)]
-    return new + [f"never reached: {name}" for name in sorted(known - found)]
+    new = [f"not on the list: {name} {REMEDY.format(name)}" for name in sorted(found - known)]
+    return new + [f"never reached: {name} (no scenario has it any more? {RECORD})" for name in sorted(known - found)]
 
 
 def told(outcome: Outcome) -> str:
     fault = outcome.trial.fault
-    what = f"{fault.boundary} ({fault.occurrence}) | {fault.way}" if fault else f"[{outcome.trial.scenario}]"
+    what = f"[{outcome.trial.scenario}]" + (f" {fault.boundary} ({fault.occurrence}) | {fault.way}" if fault else "")
     end = "PROBLEM" if outcome.problems else outcome.ends
     return f"{what} | {end} | {outcome.ended:.0f} s | {outcome.simulated:.0f} s | {outcome.seconds:.2f} s"
 
@@ -256,6 +253,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--only", default="")
+    parser.add_argument("--everywhere", action="store_true", help="in every scenario that reaches the boundary")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     silenced()
@@ -269,7 +267,8 @@ def main() -> int:
             report(outcome)
         if given.record:
             LIST.write_text("".join(f"{name}\n" for name in boundaries_of(recorded)))
-        chosen = [trial for trial in trials(recorded) if trial.fault and given.only in trial.fault.boundary]
+        planned = trials(recorded, everywhere=given.everywhere)
+        chosen = [trial for trial in planned if trial.fault and given.only in trial.fault.boundary]
         injected, calm = [], {outcome.trial.scenario: outcome for outcome in recorded}
         for outcome in run_all(chosen):
             report(judged(outcome, calm))

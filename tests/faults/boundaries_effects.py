@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).parents[2]
-APP = tuple(str(ROOT / part) + "/" for part in ("core", "jobs", "services", "infrastructure"))
+APP = tuple(str(ROOT / part) + "/" for part in ("core", "jobs", "services", "infrastructure", "triggers"))
 # What is on the way from the reason to the effect everywhere, and says nothing about either.
 PLUMBING = re.compile(
     r"<|^(CoreMachine\.(work_on|attempt(\.run)?|patiently|computed|claim(\.attempt)?|move_on)|guarded|PostgresTransaction\..*"
-    r"|JanitorService\.changed)$"
+    r"|JanitorService\.changed|PostgresDatabase\.transaction|BlobRepository\.(facts|download|read|write|names)"
+    r"|ServiceBus\..*|Link\.open|send|dead_letters|vector_tasks|geospatial_jobs)$"
 )
 
 
@@ -52,6 +54,7 @@ class Effects:
     hit: bool = False
     reached: Counter[str] = field(default_factory=Counter)
     _of_planned: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def effect(self, kind: str, error: Callable[[], Exception]) -> Iterator[None]:
@@ -76,6 +79,10 @@ class Effects:
         if not self.watching:
             return None
         name = f"{place()}: {kind}"
+        with self._lock:
+            return self._way(name)
+
+    def _way(self, name: str) -> Way | None:
         self.reached[name] += 1
         fault = self.injected
         if fault and fault.boundary == name and fault.occurrence == self.reached[name]:

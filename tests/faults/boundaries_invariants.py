@@ -35,15 +35,28 @@ ENDED = ("completed", "failed", "cancelled")
 
 def is_quiet(world: World) -> bool:
     """No message is on its way, nothing is left behind."""
-    letters = [*world.broker.dead, *world.broker.unreadable]
-    return not (world.broker.held or letters or any(left_behind(world)))
+    return not (world.broker.held or world.broker.dead or any(left_behind(world)))
 
 
 def problems(world: World, expected: Expected) -> list[str]:
-    found = [*left_behind(world), *catalog(world, expected), *tables(world, expected), *history(world), *quiet(world)]
+    found = [*left_behind(world), *still_open(world), *catalog(world, expected), *tables(world, expected)]
+    found += [*history(world), *quiet(world), *unread(world, expected)]
     for job, status in expected.ends:
         found += ending(world, job, status, expected.runs.get(job.job_id, 1))
     return found
+
+
+def still_open(world: World) -> Iterator[str]:
+    for row in world.rows("SELECT job_id, status, stage FROM app.jobs WHERE status IN ('queued', 'processing')"):
+        yield f"a job never ended: {row}"
+    for row in world.rows("SELECT task_id, status FROM app.tasks WHERE status IN ('pending', 'queued', 'processing')"):
+        yield f"a task never ended: {row}"
+
+
+def unread(world: World, expected: Expected) -> Iterator[str]:
+    kept = world.rows("SELECT message_id FROM app.dead_letters ORDER BY message_id")
+    if kept != [(name,) for name in expected.unreadable]:
+        yield f"the unreadable messages that were kept are {kept}"
 
 
 def left_behind(world: World) -> Iterator[str]:
@@ -67,6 +80,19 @@ def ending(world: World, job: Job, status: JobStatus, run: int) -> Iterator[str]
     if status == JobStatus.COMPLETED and ended[0][3] != 4:
         yield f"completed, but at stage {ended[0][3]}"
     yield from counters(world, job, status)
+    if ended[0][0] == status == JobStatus.COMPLETED:
+        yield from receipt(world, job)
+
+
+def receipt(world: World, job: Job) -> Iterator[str]:
+    """Every row of the file is accounted for, and what is said to be loaded is in the table."""
+    result = world.rows("SELECT result FROM app.jobs WHERE job_id = %s", job)[0][0]
+    rows = result["rows"]
+    if rows["read"] != rows["loaded"] + sum(rows["rejected"].values()):
+        yield f"the receipt does not add up: {rows}"
+    in_table = world.rows(f"SELECT count(*) FROM geo.{job.parameters['table_name']}")[0][0]  # noqa: S608
+    if in_table != rows["loaded"]:
+        yield f"the receipt says {rows['loaded']} rows, the table has {in_table}"
 
 
 def counters(world: World, job: Job, status: JobStatus) -> Iterator[str]:
@@ -172,5 +198,5 @@ def quiet(world: World) -> Iterator[str]:
     locks, transactions = world.rows(query)[0]
     if locks or transactions:
         yield f"{locks} advisory locks and {transactions} transactions are open"
-    if world.broker.held or world.broker.dead or world.broker.unreadable:
+    if world.broker.held or world.broker.dead:
         yield f"messages are left: {world.broker.held} {world.broker.dead}"

@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg
 from azure.core.exceptions import ServiceResponseError
+from azure.storage.blob import ContainerClient
 from psycopg import sql
 
 from core.config import Settings
-from core.errors import Transient
-from infrastructure.blob import BlobFacts, BlobRepository
-from infrastructure.postgresql import Connection, PostgresDatabase, PostgresTransaction, translate_errors
+from infrastructure.blob import BlobRepository
+from infrastructure.postgresql import Connection, PostgresDatabase
 from tests.faults.boundaries_effects import Effects, Way
 
 # Statements whose effect is more than a row of the orchestration; those share the boundary of their commit.
@@ -53,8 +53,8 @@ def deadlock() -> Exception:
     return psycopg.errors.DeadlockDetected("deadlock detected")
 
 
-def storage_silent() -> Exception:
-    return Transient("the storage account does not answer", code="storage_unavailable")
+def connection_reset() -> Exception:
+    return ServiceResponseError("the connection was reset")
 
 
 def label_of(statement: object, connection: Connection) -> str | None:
@@ -67,14 +67,11 @@ def label_of(statement: object, connection: Connection) -> str | None:
 
 
 class WatchedConnection:
-    """A psycopg connection whose statements are effects."""
+    """A psycopg connection whose statements are effects. What it does not have, the app may not use unseen."""
 
     def __init__(self, real: Connection, effects: Effects) -> None:
         self._real = real
         self._effects = effects
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
 
     def execute(self, statement: Any, *params: Any) -> Any:
         label = label_of(statement, self._real)
@@ -115,15 +112,11 @@ class WatchedDatabase(PostgresDatabase):
         self._effects = effects
 
     @contextmanager
-    def transaction(self) -> Iterator[PostgresTransaction]:
-        with translate_errors(), self._pool.connection() as connection:
-            yield PostgresTransaction(watched(connection, self._effects))
+    def _connection(self) -> Iterator[Any]:
+        with super()._connection() as connection:
+            yield WatchedConnection(connection, self._effects)
             with self._effects.effect(ending(connection, self._effects), connection_lost):
                 connection.commit()
-
-
-def watched(connection: Connection, effects: Effects) -> Any:
-    return WatchedConnection(connection, effects)
 
 
 def ending(connection: Connection, effects: Effects) -> str:
@@ -136,54 +129,68 @@ def ending(connection: Connection, effects: Effects) -> str:
 class WatchedBlobs(BlobRepository):
     effects: Effects
 
-    def facts(self, name: str, container: str | None = None) -> BlobFacts:
-        with self.effects.effect("blob facts", storage_silent):
-            return super().facts(name, container)
-
-    def download(self, name: str, path: Path, *, container: str | None = None, etag: str | None = None) -> None:
-        with self.effects.effect("blob download", storage_silent):
-            super().download(name, path, container=container, etag=etag)
-
-    def read(self, name: str) -> bytes:
-        with self.effects.effect("blob read", storage_silent):
-            return super().read(name)
-
-    def write(self, name: str, path: Path) -> None:
-        with self.effects.effect("blob write", storage_silent):
-            super().write(name, path)
-
-    def names(self, prefix: str, container: str | None = None) -> list[str]:
-        with self.effects.effect("blob list", storage_silent):
-            return super().names(prefix, container)
-
     def _in(self, container: str | None) -> Any:
         return WatchedContainer(super()._in(container), self.effects)
 
 
 class WatchedContainer:
-    """Each blob that is deleted is a boundary of its own."""
+    """The SDK's container client. What it does not have, the app may not use unseen."""
 
+    def __init__(self, real: ContainerClient, effects: Effects) -> None:
+        self._real = real
+        self._effects = effects
+
+    def get_blob_client(self, name: str) -> "WatchedBlob":
+        return WatchedBlob(self._real.get_blob_client(name), self._effects)
+
+    def download_blob(self, name: str, **match: Any) -> "WatchedDownload":
+        return WatchedDownload(self._real.download_blob(name, **match), self._effects)
+
+    def upload_blob(self, name: str, data: Any, **options: Any) -> None:
+        with self._effects.effect("blob write", connection_reset):
+            self._real.upload_blob(name, data, **options)
+
+    def list_blob_names(self, name_starts_with: str) -> list[str]:
+        with self._effects.effect("blob list", connection_reset):
+            return list(self._real.list_blob_names(name_starts_with=name_starts_with))
+
+    def delete_blob(self, name: str) -> None:
+        with self._effects.effect("blob delete", connection_reset):
+            self._real.delete_blob(name)
+
+
+class WatchedBlob:
     def __init__(self, real: Any, effects: Effects) -> None:
         self._real = real
         self._effects = effects
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    def get_blob_properties(self) -> Any:
+        with self._effects.effect("blob facts", connection_reset):
+            return self._real.get_blob_properties()
 
-    def delete_blob(self, name: str) -> None:
-        with self._effects.effect("blob delete", lambda: ServiceResponseError("the connection was reset")):
-            self._real.delete_blob(name)
+
+class WatchedDownload:
+    def __init__(self, real: Any, effects: Effects) -> None:
+        self._real = real
+        self._effects = effects
+
+    def readinto(self, file: Any) -> None:
+        with self._effects.effect("blob download", connection_reset):
+            self._real.readinto(file)
+
+    def readall(self) -> Any:
+        with self._effects.effect("blob read", connection_reset):
+            return self._real.readall()
 
 
 class WatchedDisk:
     """Stands in for the modules `tempfile` and `shutil` where the app makes and removes temporary folders."""
 
+    disk_usage = staticmethod(shutil.disk_usage)
+
     def __init__(self, folder: Path, effects: Effects) -> None:
         self.folder = folder
         self._effects = effects
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(shutil, name)
 
     def gettempdir(self) -> str:
         return str(self.folder)

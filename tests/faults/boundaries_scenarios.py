@@ -9,11 +9,14 @@ from core.errors import Conflict
 from core.machine import Patience
 from core.models.enums import JobStatus
 from core.models.job import Job
+from core.models.messages import JobMessage
+from services.vector.leftovers import chunk_prefix
 from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_world import World
 
 OLD, NEW, NONE, SHAPES = (f"boundaries/{name}" for name in ("old.csv", "new.csv", "none.csv", "shapes.shp"))
 CSV: dict[str, Any] = {"lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
+JOBS_QUEUE, TASKS_QUEUE = "geospatial-jobs", "vector-tasks"
 Feature = tuple[int, str, float, float]
 
 OLD_ROWS: list[Feature] = [(n, f"old {n}", n / 4, n / 8) for n in range(1, 21)]
@@ -24,11 +27,13 @@ COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.
 
 @dataclass
 class Expected:
-    """How each job ends, and the rows of each table then: id, name, longitude, latitude."""
+    """How each job ends, and the rows of each table then: id, name, longitude, latitude. `unreadable`: the ids of
+    messages that nobody can read, which are kept."""
 
     ends: list[tuple[Job, JobStatus]]
     tables: dict[str, list[Feature]] = field(default_factory=lambda: {"t": OLD_ROWS})
     runs: dict[str, int] = field(default_factory=dict)
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -83,25 +88,39 @@ def cancelled_while_waiting(world: World) -> Expected:
 
 
 def cancelled_while_running(world: World) -> Expected:
-    """In the middle of an upload: what its worker does afterwards has no effect."""
+    """In the middle of an upload, and twice: what its worker does afterwards has no effect."""
     job = world.submit(NEW, overwrite=True, **CSV)
-    at_first_read(world, lambda: world.aside(lambda: world.cancel(job)))
+
+    def cancel_twice() -> None:
+        world.cancel(job)
+        world.cancel(job)
+
+    at_read(world, 1, lambda: world.aside(cancel_twice))
     return Expected([(job, CANCELLED)])
 
 
 def lock_lost_while_working(world: World) -> Expected:
     """Another worker gets the message of an upload and completes it, before this one goes on."""
-    at_first_read(world, world.deliver_again)
+    at_read(world, 1, world.deliver_again)
     return overwrite(world)
 
 
-def at_first_read(world: World, action: Callable[[], None]) -> None:
-    """When the first chunk is about to be read."""
-    read = world.silver.read
+def lock_lost_to_one_who_dies(world: World) -> Expected:
+    """The other worker completes the last upload, and dies before it sends the job on."""
+    at_read(world, 3, world.deliver_again)
+    return overwrite(world)
+
+
+def at_read(world: World, number: int, action: Callable[[], None]) -> None:
+    """When a chunk is about to be read for the nth time, from 1."""
+    read, left = world.silver.read, number
 
     def act_and_read(name: str) -> bytes:
-        world.silver.read = read  # type: ignore[method-assign]
-        action()
+        nonlocal left
+        left -= 1
+        if left == 0:
+            world.silver.read = read  # type: ignore[method-assign]
+            action()
         return read(name)
 
     world.silver.read = act_and_read  # type: ignore[method-assign]
@@ -126,7 +145,7 @@ def lost_for_the_last_time(world: World) -> Expected:
     return Expected([(job, FAILED)])
 
 
-def fails_and_dies(world: World) -> Expected:
+def fails(world: World) -> Expected:
     return Expected([(world.submit(NEW, overwrite=True, **CSV), FAILED)])
 
 
@@ -164,8 +183,11 @@ def no_progress_for_a_day(world: World) -> Expected:
 
 
 def left_behind(world: World) -> Expected:
-    """A cancelled job that could not be cleared up, and the folder of a process that is gone."""
+    """A cancelled job that could not be cleared up, the folder of a process that is gone, and a chunk that was written
+    when its job had ended."""
     (world.disk.folder / "vector-etl-999999999-gone").mkdir()
+    ended = world.rows("SELECT job_id FROM app.jobs WHERE status = 'completed'")[0][0]
+    world.silver_container.upload_blob(f"{chunk_prefix(ended, 1)}1/000000.arrow", b"late")
     world.run("INSERT INTO app.janitor_runs (janitor, started_at) VALUES ('job_health', now() - interval '31 days')")
     return cancelled_while_waiting(world)
 
@@ -183,10 +205,29 @@ def dead_letters(world: World) -> Expected:
     unsent = world.submit(NEW, table_name="v", **CSV)
     for held in list(world.broker.held):
         world.broker.dead_letter(held)
-    world.broker.cannot_be_read("{not json")
+    moved_on = JobMessage(job_id=revived.job_id, run=1, stage=1)
+    world.broker.take(JOBS_QUEUE, "late", moved_on.model_dump_json())
+    world.broker.take(TASKS_QUEUE, "unreadable", "{not json")
+    for held in list(world.broker.held):
+        world.broker.dead_letter(held)
     world.tick(world.janitors.run_orphan_detection)
     ends = [(revived, COMPLETED), (exhausted, FAILED), (unsent, COMPLETED)]
-    return Expected(ends, {"t": NEW_ROWS, "v": NEW_ROWS})
+    return Expected(ends, {"t": NEW_ROWS, "v": NEW_ROWS}, unreadable=["unreadable"])
+
+
+def unreadable_messages(world: World) -> Expected:
+    world.broker.take(TASKS_QUEUE, "unreadable-1", "{not json")
+    world.broker.take(JOBS_QUEUE, "unreadable-2", "{not json")
+    job = world.submit(NEW, overwrite=True, **CSV)
+    return Expected([(job, COMPLETED)], {"t": NEW_ROWS}, unreadable=["unreadable-1", "unreadable-2"])
+
+
+def refused_by_the_bus(world: World) -> Expected:
+    """The queue of the tasks is gone when the uploads are to be sent."""
+    job = world.submit(NEW, overwrite=True, **CSV)
+    until_job_at(world, job, 2)
+    world.broker.missing.add(TASKS_QUEUE)
+    return Expected([(job, FAILED)])
 
 
 def submitted_again(world: World) -> Expected:
@@ -227,8 +268,12 @@ def settle_job(world: World, job: Job) -> None:
 
 
 UPLOADED = "process_vector_upload: commit"
+READ = "process_vector_upload: blob read"
 COPY = "copy_rows: copy"
 COMPLETE = "complete_task: commit"
+START_STAGE = "enter_stage > StateManager.start_stage: commit"
+FINISH = "finish > StateManager.finish_job: commit"
+KEEP = "parsed > keep: commit"
 
 SCENARIOS = (
     Scenario("overwrite", overwrite),
@@ -236,18 +281,23 @@ SCENARIOS = (
     Scenario("nothing usable", nothing_usable),
     Scenario("table appears", table_appears),
     Scenario("cannot be planned", cannot_be_planned),
+    Scenario("refused by the bus", refused_by_the_bus),
+    Scenario("unreadable messages", unreadable_messages, (Fault(KEEP, Way.AFTER_CRASH),)),
     Scenario(
         "retried",
         overwrite,
         (
             Fault(UPLOADED, Way.REPORTED_FAILED),
-            Fault("process_vector_upload: blob read", Way.BEFORE, 2),
+            Fault(READ, Way.BEFORE, 2),
             Fault("StateManager.retry_task: commit", Way.REPORTED_FAILED),
+            Fault("VectorToPostGISHandler.build_indexes: analyze", Way.BEFORE),
+            Fault(FINISH, Way.REPORTED_FAILED),
         ),
     ),
     Scenario("cancelled while waiting", cancelled_while_waiting),
     Scenario("cancelled while running", cancelled_while_running),
     Scenario("lock lost while working", lock_lost_while_working),
+    Scenario("lock lost to one who dies", lock_lost_to_one_who_dies, (Fault(COMPLETE, Way.AFTER_CRASH, 4),)),
     Scenario(
         "away for long",
         away_for_long,
@@ -264,13 +314,21 @@ SCENARIOS = (
         # The only prepare task, then the last of three uploads, then the last stage; and after the job is finished.
         (
             *(Fault(COMPLETE, Way.AFTER_CRASH, n) for n in (1, 4, 5)),
-            Fault("finish > StateManager.finish_job: commit", Way.AFTER_CRASH),
+            Fault(FINISH, Way.AFTER_CRASH),
         ),
     ),
-    Scenario("workers die", fails_and_dies, tuple(Fault(COPY, Way.AFTER_CRASH, n) for n in range(1, 10))),
-    Scenario("message lost with worker", message_lost_with_worker, (Fault(COPY, Way.AFTER_CRASH),)),
+    Scenario("always fails", fails, tuple(Fault(READ, Way.BEFORE, n) for n in range(1, 10))),
+    Scenario("workers die", fails, tuple(Fault(COPY, Way.AFTER_CRASH, n) for n in range(1, 10))),
+    Scenario(
+        "message lost with worker",
+        message_lost_with_worker,
+        # And the message that starts the uploads, when they are planned and not sent.
+        (Fault(COPY, Way.AFTER_CRASH), Fault(START_STAGE, Way.AFTER_CRASH, 2)),
+    ),
     Scenario("lost for the last time", lost_for_the_last_time, (Fault(COPY, Way.AFTER_CRASH),)),
     Scenario("messages lost", messages_lost),
+    # When the job's message could first be sent again.
+    Scenario("outbox fails", messages_lost, (Fault("run_outbox > JanitorService.resend_jobs: read", Way.BEFORE, 4),)),
     Scenario("bad health", bad_health),
     Scenario("no progress for a day", no_progress_for_a_day),
     Scenario("left behind", left_behind, (Fault("BlobRepository.delete_under: blob list", Way.BEFORE),)),

@@ -1,53 +1,88 @@
-"""The places in the app's source that have an effect, so that one which no scenario reaches is noticed."""
+"""The places in the app's source that have an effect: one that no scenario reaches, or nobody watches, is noticed."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tests.faults.boundaries_effects import PLUMBING, ROOT
 
-FOLDERS = ("core", "jobs", "services")
-# They only look, within a transaction whose end is a boundary.
-READ_ONLY = ("VectorToPostGISHandler.measure", "VectorToPostGISHandler.value_range")
-# Methods whose call is an effect, with what they are called on.
+FOLDERS = ("core", "jobs", "services", "infrastructure", "triggers")
+# Whoever mentions one of these does something in the world, or has it done at once.
 EFFECTS = {
-    "transaction": ("database", "_database"),
-    "send_jobs": ("bus",),
-    "send_tasks": ("bus",),
-    "facts": ("bronze", "silver"),
-    "download": ("bronze", "silver"),
-    "read": ("bronze", "silver"),
-    "write": ("bronze", "silver"),
-    "names": ("bronze", "silver"),
-    "execute": ("connection",),
-    "copy": ("cursor",),
-    "settle": ("letter",),
-    "mkdtemp": ("tempfile",),
-    "rmtree": ("shutil",),
+    *("transaction", "execute", "executemany", "cursor", "commit", "connect"),
+    *("send_jobs", "send_tasks", "send_messages", "schedule_messages"),
+    *("receive_messages", "complete_message", "settle"),
+    *("bronze", "silver", "upload_blob", "download_blob", "delete_blob", "list_blob_names", "get_blob_properties"),
+    *("mkdtemp", "rmtree"),
+}
+# Modules that lead outside, and the files that may use them: they are watched there. Others are not used at all.
+DOORS: dict[str, tuple[str, ...]] = {
+    "psycopg_pool": ("infrastructure/postgresql.py",),
+    "azure.servicebus": tuple(f"infrastructure/{name}.py" for name in ("service_bus", "dead_letters", "bus_errors")),
+    "azure.storage": ("infrastructure/blob.py",),
+    # An archive is unpacked inside the task's own folder.
+    "tempfile": ("services/vector/source_file.py", "services/vector/archives.py"),
+    "shutil": ("services/vector/source_file.py",),
+    **dict.fromkeys(("socket", "subprocess", "http", "urllib.request", "requests", "httpx", "asyncio"), ()),
+}
+READS = "reads in a transaction whose end is a boundary"
+START = "at the start, in one transaction, before there is any work"
+ANSWERS = "reads, to answer a client"
+NO_BOUNDARY = {
+    "Submissions.submit": "settles a request, not a letter",
+    "Submissions.settle": "settles a request, not a letter",
+    "CoreMachine.process_job_message": "CoreMachine.postpone sends for it",
+    "CoreMachine.process_task_message": "CoreMachine.postpone sends for it",
+    "as_dead_letter": "DeadLetterService.work_through settles it",
+    "release": "BlobRepository.delete_under deletes for it",
+    "VectorToPostGISHandler.measure": READS,
+    "VectorToPostGISHandler.value_range": READS,
+    "_stored_rows": "reads a GeoPackage",
+    "PostgresDatabase._configure": "settings of a connection",
+    "migrate": START,
+    "apply_missing": START,
+    **dict.fromkeys(("list_jobs", "progress", "verbose", "diagnose_job", "cleanup_status", "cleanup_history"), ANSWERS),
+    **dict.fromkeys(("readyz", "health", "database_versions"), ANSWERS),
 }
 
 
-def places_with_effects() -> list[str]:
-    """Qualified names of the functions that call one themselves."""
-    found: dict[str, None] = {}
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            found |= dict.fromkeys(effects_in(ast.parse(path.read_text()), ""))
-    return [name for name in found if name not in READ_ONLY and not PLUMBING.search(name)]
+def unlisted_places(boundaries: Iterable[str]) -> list[str]:
+    """Qualified names of the functions that have an effect themselves, which is not among the boundaries."""
+    known = {name.rsplit(": ", 1)[0].split(" > ")[-1] for name in boundaries}
+    found = dict.fromkeys(place for _, tree in sources() for place in effects_in(tree))
+    return [place for place in found if place not in known | NO_BOUNDARY.keys() and not PLUMBING.search(place)]
 
 
-def effects_in(node: ast.AST, place: str) -> Iterator[str]:
+def effects_in(node: ast.AST, place: str = "") -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef):
             yield from effects_in(child, f"{place}.{child.name}" if place else child.name)
             continue
-        if isinstance(child, ast.Call) and is_effect(child.func):
+        if isinstance(child, ast.Attribute) and child.attr in EFFECTS:
             yield place
         yield from effects_in(child, place)
 
 
-def is_effect(called: ast.expr) -> bool:
-    if not isinstance(called, ast.Attribute) or called.attr not in EFFECTS:
-        return False
-    owner = called.value
-    name = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
-    return name in EFFECTS[called.attr]
+def unwatched_doors() -> list[str]:
+    """Files that lead outside where nobody watches."""
+    return [
+        f"{name} imports {module}"
+        for name, tree in sources()
+        for module in imports_in(tree)
+        for door, files in DOORS.items()
+        if f"{module}.".startswith(f"{door}.") and name not in files
+    ]
+
+
+def imports_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    paths: list[Path] = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*paths, ROOT / "function_app.py"]:
+        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())

@@ -5,33 +5,40 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import azure.functions.servicebus as func
 import psycopg
+from azure.storage.blob import ContainerClient
 
 from core.config import Settings
 from core.errors import AppError
 from core.machine import CoreMachine, Patience
 from core.models.job import Job
-from core.models.messages import Delivery, JobMessage, TaskMessage
 from core.retry import RetryPolicy
 from core.state_manager import StateManager
 from core.submission import Submissions
 from core.workflow import Registry
 from infrastructure.blob import open_service
 from infrastructure.resources import Resources
+from infrastructure.service_bus import ServiceBus
 from jobs.process_vector import PROCESS_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.source_file import remove_abandoned_folders
 from tests.faults.boundaries_broker import Broker, Clock, Held
 from tests.faults.boundaries_effects import Effects, Fault, Vanished
 from tests.faults.boundaries_proxies import WatchedBlobs, WatchedDatabase, WatchedDisk
+from tests.infrastructure.conftest import UNUSED
 
 T = TypeVar("T")
+Function = Callable[[func.ServiceBusMessage], None]
+# The triggers read their settings when they are imported; what they lead to is put in their place.
+TRIGGERS = {"POSTGIS_HOST": "unused", "POSTGIS_USER": "unused", "POSTGIS_PASSWORD": "unused"} | UNUSED
 STALE = 2100.0
 # When the janitors' timers fire, in seconds: every minute, 5 and 15 minutes as by default. The outbox, every 10 s by
 # default, is simulated twice a minute.
@@ -46,10 +53,12 @@ AGED = {
 
 @dataclass
 class World:
-    """Machine, janitors and their parts. `outside`: a connection of the test's own. `elapsed`: simulated
-    seconds since the start; `ended`: when no job was open any more."""
+    """Machine, janitors and their parts. `functions`: what takes the messages of each queue. `outside`: a connection of
+    the test's own, and `silver_container` a client. `elapsed`: simulated seconds since the start; `ended`: when no job
+    was open any more."""
 
     outside: psycopg.Connection[tuple[Any, ...]]
+    silver_container: ContainerClient
     effects: Effects
     broker: Broker
     database: WatchedDatabase
@@ -57,7 +66,7 @@ class World:
     machine: CoreMachine
     janitors: JanitorService
     disk: WatchedDisk
-    jobs: list[Job] = field(default_factory=list)
+    functions: dict[str, Function]
     elapsed: float = 0.0
     ended: float | None = None
     lose_message_of_vanished: bool = False
@@ -80,9 +89,7 @@ class World:
 
     def submit(self, blob_name: str, **params: Any) -> Job:
         given = {"blob_name": blob_name, "table_name": "t"} | params
-        job = self.client(lambda: Submissions(self.machine).submit("process_vector", given))[1]
-        self.jobs.append(job)
-        return job
+        return self.client(lambda: Submissions(self.machine).submit("process_vector", given))[1]
 
     def cancel(self, job: Job) -> None:
         self.client(lambda: self.machine.cancel(job))
@@ -121,12 +128,14 @@ class World:
 
     def work_on(self, held: Held) -> None:
         self.at_work = held
-        body, name = held.message.body, held.message.message_id
-        if held.queue == "jobs":
-            self.machine.process_job_message(JobMessage.model_validate(body))
-        else:
-            delivery = Delivery(message_id=name, delivery_count=held.deliveries)
-            self.machine.process_task_message(TaskMessage.model_validate(body), delivery)
+        message = func.ServiceBusMessage(
+            body=held.text.encode(),
+            message_id=held.message_id,
+            delivery_count=held.deliveries,
+            application_properties={},
+            user_properties={},
+        )
+        self.functions[held.queue](message)
 
     def drain(self) -> None:
         for _ in range(500):
@@ -216,11 +225,7 @@ class World:
         return self.outside.execute(query.encode(), params or None)
 
     def chunks(self) -> list[str]:
-        watching, self.effects.watching = self.effects.watching, False
-        try:
-            return self.silver.names("chunks/")
-        finally:
-            self.effects.watching = watching
+        return list(self.silver_container.list_blob_names(name_starts_with="chunks/"))
 
 
 @contextmanager
@@ -235,23 +240,51 @@ def opened(
     bronze, silver = WatchedBlobs.for_zone(settings, "bronze"), WatchedBlobs.for_zone(settings, "silver")
     bronze.effects = silver.effects = effects
     silver.delete_under("")
+    with patch("infrastructure.service_bus.open_client", lambda _: broker):
+        bus = ServiceBus(settings)
     machine = CoreMachine(
         StateManager(database),
-        broker,
+        bus,
         Registry(PROCESS_VECTOR),
         Resources(settings, database, bronze, silver),
         RetryPolicy(base_seconds=0.01),
         Patience(postponed=15.0),
     )
-    janitors = JanitorService(machine, Limits(stale=STALE), broker.dead_letters, remove_abandoned_folders)
+    janitors = JanitorService(machine, Limits(stale=STALE), bus.dead_letters, remove_abandoned_folders)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         stack.callback(database.close)
+        stack.enter_context(patch.object(imported_queues(), "machine", lambda: machine))
         stack.enter_context(patch("services.vector.source_file.tempfile", disk))
         stack.enter_context(patch("services.vector.source_file.shutil", disk))
         stack.enter_context(patch("core.machine.time", quick_time()))
         outside = stack.enter_context(psycopg.connect(url, autocommit=True))
-        yield World(outside, effects, broker, database, silver, machine, janitors, disk)
+        yield World(
+            outside,
+            silver_container_of(settings),
+            effects,
+            broker,
+            database,
+            silver,
+            machine,
+            janitors,
+            disk,
+            functions_of(settings),
+        )
+
+
+def imported_queues() -> ModuleType:
+    with patch.dict(os.environ, TRIGGERS):
+        return import_module("triggers.queues")
+
+
+def functions_of(settings: Settings) -> dict[str, Function]:
+    """The app's functions that take messages, by queue."""
+    queues = imported_queues()
+    return {
+        settings.jobs_queue: queues.geospatial_jobs.build().get_user_function(),
+        settings.vector_tasks_queue: queues.vector_tasks.build().get_user_function(),
+    }
 
 
 def quick_time() -> SimpleNamespace:
@@ -264,7 +297,11 @@ def quick_time() -> SimpleNamespace:
     return SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
 
 
+def silver_container_of(settings: Settings) -> ContainerClient:
+    return open_service(settings).get_container_client(settings.silver_container)
+
+
 def ensure_silver(settings: Settings) -> None:
-    container = open_service(settings).get_container_client(settings.silver_container)
+    container = silver_container_of(settings)
     if not container.exists():
         container.create_container()

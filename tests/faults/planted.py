@@ -1,231 +1,249 @@
-"""Bugs planted into the app in memory, to see that the scheduler finds them: `python -m tests.faults.planted`."""
+"""Bugs planted into the app in memory, to see that the scheduler finds them: `python -m tests.faults.planted`.
+
+Each is a change of the app's own words, a query's or a function's: one that does not fit them any more is refused.
+"""
 
 import argparse
+import inspect
 import logging
 import re
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 import core.machine
 from core.machine import CoreMachine
-from core.models.job import Job
-from core.models.messages import Outgoing
-from core.models.task import Task
-from core.retry import Failed, Retry, RetryPolicy, judge
 from core.sql import Queries, janitor, jobs, publishing, tasks
-from core.state_manager import StateManager, confirm, fence, is_full
+from core.state_manager import StateManager
 from tests.faults.scheduler import House, databases, say
+from tests.faults.scheduler_play import NOT_QUIET
 
 MOST_SEEDS = 400
-Planting = Callable[[House], AbstractContextManager[None]]
+Change = tuple[str, str]
+Plant = Callable[[House], AbstractContextManager[Any]]
 
 
-@dataclass(frozen=True)
 class Bug:
-    name: str
-    plant: Planting
+    """`seed`: one that finds it, alone or among those of a `weather`."""
+
+    def __init__(self, name: str, *plants: Plant, seed: int = 0, weather: str | None = None) -> None:
+        self.name = name
+        self.plants = plants
+        self.seed = seed
+        self.weather = weather
+
+    @contextmanager
+    def planted(self, house: House) -> Iterator[None]:
+        """Raises ValueError when what is to be changed is not there."""
+        with ExitStack() as garden:
+            for plant in self.plants:
+                garden.enter_context(plant(house))
+            yield
 
 
-@dataclass(frozen=True)
-class Found:
-    """`seeds`: how many it took; None: nobody noticed."""
-
-    bug: str
-    seeds: int | None
-    violation: str
-    seconds: float
-
-
-def replaced(queries: Queries, name: str, *changes: tuple[str, str]) -> AbstractContextManager[Any]:
-    """The named query with other words. Raises ValueError when it does not say what is to be replaced."""
-    text: str = getattr(queries, name)
+def changed(name: str, text: str, changes: Iterable[Change]) -> str:
     for old, new in changes:
-        if old not in text:
-            raise ValueError(f"{name} has no {old!r} any more")
+        if text.count(old) != 1:
+            raise ValueError(f"{name} says {text.count(old)} times {old!r}, not once")
         text = text.replace(old, new)
-    return patch.dict(vars(queries)["_queries"], {name: text})
+    return text
 
 
-def in_query(queries: Queries, name: str, *changes: tuple[str, str]) -> Planting:
-    @contextmanager
-    def plant(_house: House) -> Iterator[None]:
-        with replaced(queries, name, *changes):
-            yield
+def in_query(queries: Queries, name: str, *changes: Change) -> Plant:
+    def plant(_house: House) -> AbstractContextManager[Any]:
+        return patch.dict(vars(queries)["_queries"], {name: changed(name, getattr(queries, name), changes)})
 
     return plant
 
 
-def in_code(owner: object, name: str, planted: object) -> Planting:
-    @contextmanager
-    def plant(_house: House) -> Iterator[None]:
-        with patch.object(owner, name, planted):
-            yield
+def in_code(owner: Any, name: str, *changes: Change) -> Plant:
+    """A function of a class or a module, compiled again from its source with other words."""
+
+    def plant(_house: House) -> AbstractContextManager[Any]:
+        function = getattr(owner, name)
+        source = changed(name, textwrap.dedent(inspect.getsource(function)), changes)
+        made: dict[str, Any] = {}
+        exec(compile(source, f"<{name} with a bug>", "exec"), function.__globals__, made)
+        return patch.object(owner, name, made[name])
 
     return plant
+
+
+@contextmanager
+def without_terminal_trigger(house: House) -> Iterator[None]:
+    house.database.monitor.execute("ALTER TABLE app.tasks DISABLE TRIGGER keep_terminal")
+    try:
+        yield
+    finally:
+        house.database.monitor.execute("ALTER TABLE app.tasks ENABLE TRIGGER keep_terminal")
 
 
 FENCE = (" AND attempt = %(attempt)s", "")
-
-
-@contextmanager
-def unfenced_completion(_house: House) -> Iterator[None]:
-    with replaced(tasks, "lock_attempt", FENCE), replaced(tasks, "complete_task", FENCE):
-        yield
-
-
-@contextmanager
-def unguarded_upload(_house: House) -> Iterator[None]:
-    with (
-        patch.dict(vars(publishing)["_queries"], lock_batch="SELECT %(key)s::text AS key"),
-        replaced(tasks, "hold_attempt", FENCE, (" AND status = 'processing'\n   FOR SHARE", "")),
-    ):
-        yield
-
-
-@contextmanager
-def no_terminal_trigger(house: House) -> Iterator[None]:
-    """And an update that relies on it."""
-    monitor = house.database.monitor
-    monitor.execute("ALTER TABLE app.tasks DISABLE TRIGGER keep_terminal")
-    guard = (" AND t.status IN ('pending', 'queued', 'processing')\n    RETURNING", "\n    RETURNING")
-    try:
-        with replaced(jobs, "end_jobs", guard):
-            yield
-    finally:
-        monitor.execute("ALTER TABLE app.tasks ENABLE TRIGGER keep_terminal")
-
-
-@contextmanager
-def stage_inserted_twice(_house: House) -> Iterator[None]:
-    again = (
-        "ON CONFLICT DO NOTHING",
-        "ON CONFLICT (job_id, run, stage) DO UPDATE SET expected = excluded.expected + 1",
-    )
-    ignored = ("WITH ORDINALITY AS planned (parameters, position);", "WITH ORDINALITY AS planned (parameters, position)"
-               " ON CONFLICT DO NOTHING;")  # fmt: skip
-    with replaced(jobs, "insert_stage", again), replaced(tasks, "insert_tasks", ignored):
-        yield
-
-
-COMPLETED = """SELECT count(*) AS completed FROM app.tasks
- WHERE job_id = %(job_id)s AND run = %(run)s AND stage = %(stage)s AND status = 'completed'"""
-
-
-def counts_before_it_locks(self: StateManager, task: Task, result: Any) -> bool:
-    at = {"job_id": task.job_id, "run": task.run, "stage": task.stage}
-    with self.database.transaction() as tx:
-        confirm(tx.one(tasks.lock_attempt, **fence(task)))
-        before = tx.one(COMPLETED, **at)
-        tx.run(jobs.lock_job, job_id=task.job_id)
-        value = result(tx).model_dump(mode="json")
-        confirm(tx.one(tasks.complete_task, **fence(task), result=value))
-        stage = tx.one(jobs.count_completed, **at)
-        full = before and stage and before["completed"] + 1 == stage["expected"]
-        return bool(full) and tx.one(jobs.advance_job, **at) is not None
-
-
-def has_its_effect_outside(self: StateManager, task: Task, result: Any) -> bool:
-    at = {"job_id": task.job_id, "run": task.run, "stage": task.stage}
-    with self.database.transaction() as tx:
-        value = result(tx).model_dump(mode="json")
-    with self.database.transaction() as tx:
-        tx.run(jobs.lock_job, job_id=task.job_id)
-        confirm(tx.one(tasks.complete_task, **fence(task), result=value))
-        return is_full(tx.one(jobs.count_completed, **at)) and tx.one(jobs.advance_job, **at) is not None
-
-
-def inserts_the_stage_in_parts(self: StateManager, job: Job, name: str, task_type: str, planned: Sequence[Any]) -> bool:
-    at = {"job_id": job.job_id, "run": job.run, "stage": job.stage}
-    with self.database.transaction() as tx:
-        tx.run(jobs.lock_job, job_id=job.job_id)
-        if not tx.one(jobs.begin_stage, **at):
-            return False
-        if not tx.one(jobs.insert_stage, **at, name=name, expected=len(planned)):
-            return False
-    prefix = f"{job.job_id}-{job.run}-{job.stage}-"
-    with self.database.transaction() as tx:
-        listed = "[" + ",".join(params.model_dump_json() for params in planned) + "]"
-        tx.run(tasks.insert_tasks, **at, prefix=prefix, task_type=task_type, tasks=listed)
-    return True
-
-
-START_STAGE = CoreMachine.enter_stage
-RECORDED = StateManager.start_stage
-
-
-def sends_before_it_commits(self: CoreMachine, job: Job) -> None:
-    def start(state: StateManager, at: Job, name: str, task_type: str, planned: Sequence[Any]) -> bool:
-        ids = [f"{at.job_id}-{at.run}-{at.stage}-{index}" for index in range(len(planned))]
-        self.bus.send_tasks([Outgoing(message_id=f"{one}:1", body={"task_id": one}) for one in ids])
-        return RECORDED(state, at, name, task_type, planned)
-
-    with patch.object(StateManager, "start_stage", start):
-        START_STAGE(self, job)
-
-
-def counts_the_failed_as_done(self: StateManager, task: Task, error: dict[str, Any]) -> bool:
-    at = {"job_id": task.job_id, "run": task.run, "stage": task.stage}
-    with self.database.transaction() as tx:
-        tx.run(jobs.lock_job, job_id=task.job_id)
-        if not tx.one(tasks.fail_task, **fence(task), error=error):
-            return False
-        if is_full(tx.one(jobs.count_completed, **at)):
-            tx.one(jobs.advance_job, **at)
-    return True
-
-
-def blames_the_task(error: Exception, failures: int, policy: RetryPolicy) -> Retry | Failed:
-    match judge(error, failures, policy):
-        case Retry(told, after, _) if failures < policy.max_attempts:
-            return Retry(told, after)
-        case Retry(told):
-            return Failed(told)
-        case verdict:
-            return verdict
-
-
-def nothing(*_: object, **__: object) -> None:
-    return None
-
-
 BUGS = (
-    Bug("completion is not fenced by the attempt", unfenced_completion),
+    Bug(
+        "completion is not fenced by the attempt",
+        in_query(tasks, "lock_attempt", FENCE),
+        in_query(tasks, "complete_task", FENCE),
+        seed=8,
+    ),
     Bug(
         "siblings are counted before the job's lock is taken",
-        in_code(StateManager, "complete_task", counts_before_it_locks),
+        in_code(
+            StateManager,
+            "complete_task",
+            (
+                "        tx.run(jobs.lock_job, job_id=task.job_id)\n",
+                "        before = tx.one(jobs.get_stage, job_id=task.job_id, run=task.run, stage=task.stage)\n"
+                "        tx.run(jobs.lock_job, job_id=task.job_id)\n",
+            ),
+            ("is_full(counted)", "before['completed'] + 1 == counted['expected']"),
+        ),
+        seed=16,
+        weather="calm",
     ),
     Bug(
-        "messages are sent before the rows are committed", in_code(CoreMachine, "enter_stage", sends_before_it_commits)
+        "messages are sent before the rows are committed",
+        in_code(
+            CoreMachine,
+            "enter_stage",
+            (
+                "        if self.state.start_stage(",
+                "        ids = [f'{job.job_id}-{job.run}-{job.stage}-{index}' for index in range(len(planned))]\n"
+                "        self.bus.send_tasks([Outgoing(message_id=f'{id}:1', body={'task_id': id}) for id in ids])\n"
+                "        if self.state.start_stage(",
+            ),
+        ),
     ),
-    Bug("a failed task counts as done", in_code(StateManager, "fail_task", counts_the_failed_as_done)),
     Bug(
-        "the watchdog expires tasks that are not stale",
-        in_query(janitor, "expire_tasks", (" AND updated_at < now() - make_interval(secs => %(stale)s)", "")),
+        "a failed task counts as done",
+        in_code(
+            StateManager,
+            "fail_task",
+            (
+                "        self.fail_jobs(tx, ",
+                "        at = {'job_id': task.job_id, 'run': task.run, 'stage': task.stage}\n"
+                "        return is_full(tx.one(jobs.count_completed, **at)) and bool(tx.one(jobs.advance_job, **at))\n"
+                "        self.fail_jobs(tx, ",
+            ),
+        ),
     ),
-    Bug("uploads of a batch are locked neither against each other nor against a takeover", unguarded_upload),
     Bug(
         "a stage and its tasks are inserted in two transactions",
-        in_code(StateManager, "start_stage", inserts_the_stage_in_parts),
+        in_code(
+            StateManager,
+            "start_stage",
+            (
+                "        parameters = jsonb_text(",
+                "    with self.database.transaction() as tx:\n        parameters = jsonb_text(",
+            ),
+        ),
+        seed=9,
+    ),
+    Bug(
+        "a stage is planned twice by two messages",
+        in_query(
+            jobs,
+            "insert_stage",
+            (
+                "ON CONFLICT DO NOTHING",
+                "ON CONFLICT (job_id, run, stage) DO UPDATE SET expected = excluded.expected + 1",
+            ),
+        ),
+        in_query(
+            tasks,
+            "insert_tasks",
+            ("planned (parameters, position)", "planned (parameters, position) ON CONFLICT DO NOTHING"),
+        ),
+        seed=6,
+    ),
+    Bug(
+        "uploads of a batch are locked neither against each other nor against a takeover",
+        in_query(publishing, "lock_batch", ("pg_advisory_xact_lock(hashtextextended(%(key)s, 1))", "%(key)s::text")),
+        in_query(tasks, "hold_attempt", FENCE, (" AND status = 'processing'\n   FOR SHARE", "")),
+        seed=14,
+        weather="redelivery",
+    ),
+    Bug(
+        "a handler's effect commits before the completion",
+        in_code(
+            StateManager,
+            "complete_task",
+            (
+                "        value = result(tx).model_dump(",
+                "        with self.database.transaction() as own:\n            value = result(own).model_dump(",
+            ),
+        ),
+        seed=22,
+        weather="outages",
     ),
     Bug(
         "a claim does not ask whether the message is a redelivery",
         in_query(tasks, "claim_task", (" AND %(redelivered)s", "")),
+        seed=12,
     ),
     Bug(
         "a takeover does not raise the attempt",
         in_query(
             tasks, "claim_task", ("attempt = t.attempt + 1", "attempt = t.attempt + (t.status <> 'processing')::int")
         ),
+        seed=1,
     ),
-    Bug("a retry keeps its dispatch number", in_query(tasks, "retry_task", (" dispatch = dispatch + 1,", ""))),
+    Bug("a retry keeps its dispatch number", in_query(tasks, "retry_task", (" dispatch = dispatch + 1,", "")), seed=6),
     Bug(
         "the mark `queued` is set without a guard",
-        in_query(tasks, "mark_tasks_queued", (" AND t.dispatch = sent.dispatch AND t.status = 'pending'", "")),
+        in_query(
+            tasks,
+            "mark_tasks_queued",
+            (" AND t.dispatch = sent.dispatch", ""),
+            ("         WHERE t.status = 'pending'\n", ""),
+        ),
+        seed=3,
+    ),
+    Bug(
+        "an outage counts as the task's failure",
+        in_code(
+            core.machine,
+            "judge",
+            ("policy.delay(failures), counted=False)", "policy.delay(failures))"),
+        ),
+        seed=7,
+        weather="outages",
+    ),
+    Bug(
+        "a redelivered message of a finished task is only dropped",
+        in_code(CoreMachine, "process_task_message", ("self.nudge(message.task_id)", "pass")),
+        seed=13,
+        weather="redelivery",
+    ),
+    Bug(
+        "a job fails without its tasks",
+        in_query(jobs, "end_jobs", ("AND t.status IN ('pending', 'queued', 'processing')", "AND false")),
+        seed=1,
+        weather="storm",
+    ),
+    Bug(
+        "an ended run is not released",
+        in_code(CoreMachine, "release", ("self.release_run(self.registry[job.job_type], job.job_id, job.run)", "pass")),
+        weather="calm",
+    ),
+    Bug(
+        "no trigger keeps terminal states, and an update has no guard",
+        without_terminal_trigger,
+        in_query(
+            jobs, "end_jobs", (" AND t.status IN ('pending', 'queued', 'processing')\n    RETURNING", "\n    RETURNING")
+        ),
+        seed=2,
+        weather="storm",
+    ),
+    Bug(
+        "the watchdog expires tasks that are not stale",
+        in_query(janitor, "expire_tasks", (" AND updated_at < now() - make_interval(secs => %(stale)s)", "")),
+        seed=27,
     ),
     Bug(
         "queued tasks are sent again at every run of the watchdog",
@@ -234,51 +252,54 @@ BUGS = (
             "resend_tasks",
             (" AND greatest(updated_at, not_before) < now() - make_interval(secs => %(unclaimed)s)", ""),
         ),
+        seed=9,
     ),
     Bug(
         "the health check advances stages that are not full",
         in_query(janitor, "advance_full_stages", (" AND s.completed = s.expected", "")),
+        seed=9,
     ),
-    Bug("no trigger keeps terminal states, and an update has no guard", no_terminal_trigger),
-    Bug(
-        "a job fails without its tasks",
-        in_query(
-            jobs,
-            "end_jobs",
-            ("WHERE t.job_id = e.job_id AND t.run = e.run AND t.status IN", "WHERE false AND t.status IN"),
-        ),
-    ),
-    Bug(
-        "the last completion does not advance the job",
-        in_query(jobs, "advance_job", ("AND status = 'processing'", "AND false")),
-    ),
-    Bug("a redelivered message of a finished task is only dropped", in_code(CoreMachine, "nudge", nothing)),
-    Bug(
-        "the watchdog does not send pending tasks",
-        in_query(janitor, "resend_tasks", ("(status = 'pending' AND", "(false AND")),
-    ),
-    Bug("an ended run is not released", in_code(CoreMachine, "release", nothing)),
-    Bug("a stage is planned twice by two messages", stage_inserted_twice),
-    Bug(
-        "a handler's effect commits before the completion",
-        in_code(StateManager, "complete_task", has_its_effect_outside),
-    ),
-    Bug("an outage counts as the task's failure", in_code(core.machine, "judge", blames_the_task)),
 )
 
 
-def hunt(house: House, bug: Bug, seeds: range) -> Found:
+@dataclass(frozen=True)
+class Found:
+    """`seeds`: how many it took to find it; `control`: what the last of them has to say of the app without the bug."""
+
+    seed: int
+    seeds: int
+    told: str
+    control: list[str]
+
+
+def hunt(house: House, bug: Bug, seeds: Iterable[int]) -> Found | None:
     """Play until something is wrong."""
-    began = time.monotonic()
-    with bug.plant(house):
-        for number, seed in enumerate(seeds, 1):
-            if told := house.play(seed).violations:
-                return Found(bug.name, number, shortened(told[0]), time.monotonic() - began)
-    return Found(bug.name, None, "", time.monotonic() - began)
+    for number, seed in enumerate(seeds, 1):
+        with bug.planted(house):
+            told = house.play(seed, weather=bug.weather).violations
+        if told:
+            control = house.play(seed, weather=bug.weather).violations
+            telling = min(told, key=lambda one: one == NOT_QUIET)
+            return Found(seed, number, shortened(telling), control)
+    return None
 
 
 def shortened(violation: str) -> str:
     return re.sub(r"\b([0-9a-f]{4})[0-9a-f]{60}", r"\1", violation)[:110]
+
+
+def report(house: House, bug: Bug, seeds: range) -> bool:
+    began = time.monotonic()
+    found = hunt(house, bug, seeds)
+    took = f"{time.monotonic() - began:.1f}"
+    if found is None:
+        say(f"| {bug.name} | missed | {len(seeds)} | {took} | |")
+        return False
+    control = "; ".join(found.control) or "clean"
+    say(
+        f"| {bug.name} | A, {bug.weather or 'any weather'}, seed {found.seed} | {found.seeds} | {took} | {found.told} | {control} |"
+    )
+    return not found.control
 
 
 def main() -> int:
@@ -287,18 +308,13 @@ def main() -> int:
     parser.add_argument("--only", default="", help="bugs whose name contains this")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    missed = 0
-    say("| planted bug | seeds | seconds | how it was noticed |", "|---|---|---|---|")
+    say("| planted bug | caught by | seeds | seconds | how it was noticed | without it |", "|---|---|---|---|---|---|")
     with databases(1) as urls:
         house = House(urls[0])
-        for bug in BUGS:
-            if given.only in bug.name:
-                found = hunt(house, bug, range(given.seeds))
-                missed += found.seeds is None
-                say(f"| {found.bug} | {found.seeds or 'missed'} | {found.seconds:.1f} | {found.violation} |")
-                sys.stdout.flush()
+        caught = [report(house, bug, range(given.seeds)) for bug in BUGS if given.only in bug.name]
         house.close()
-    return 1 if missed else 0
+    say(f"{sum(caught)} of {len(caught)} planted bugs were caught, and their seeds are clean without them")
+    return 0 if all(caught) else 1
 
 
 if __name__ == "__main__":

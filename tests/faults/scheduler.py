@@ -94,6 +94,15 @@ class Summary:
             yield f"  seed {seed}: " + "; ".join(told[:3])
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the app logs of thousands of faults is of no use to anybody."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(before)
+
+
 def run_seeds(url: str, seeds: Iterable[int], weather: str | None = None) -> Summary:
     logging.disable(logging.CRITICAL)
     house, summary, began = House(url), Summary(), time.monotonic()

@@ -24,7 +24,8 @@ class Place(Enum):
 
 @dataclass(eq=False)
 class Actor:
-    """`role`: worker, janitor or client. `doomed`: it crashes at its next effect. `about`: the message it works on."""
+    """`role`: worker, janitor or client. `doomed`: it crashes at its next effect. `frozen`: until when nothing of it
+    moves, whatever it holds. `about`: the message it works on."""
 
     number: int
     role: str
@@ -33,6 +34,7 @@ class Actor:
     about: Any = None
     place: Place = Place.READY
     wakes: float = 0.0
+    frozen: float = 0.0
     doomed: bool = False
     crashed: bool = False
     pid: int = 0

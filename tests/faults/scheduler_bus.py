@@ -29,6 +29,12 @@ class Message:
     def task_id(self) -> str:
         return str(json.loads(self.body).get("task_id", ""))
 
+    @property
+    def stands_in(self) -> bool:
+        """A copy for later of a message that was worked on."""
+        body = json.loads(self.body)
+        return any(body.get(name) is not None for name in ("stands_for", "released"))
+
 
 class Theatre(Protocol):
     """What the bus needs of the play."""

@@ -5,8 +5,9 @@ at the beginning of each transaction as the real one is.
 """
 
 import select
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from time import sleep
 from typing import Any, Protocol
 
 import psycopg
@@ -29,8 +30,9 @@ SELECT attrelid::regclass::text AS name, attname::text AS attribute
  WHERE attrelid::regclass::text LIKE 'app.%' AND pg_get_expr(d.adbin, d.adrelid) = 'now()'
 """
 TABLES = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('app', 'sim', 'watch')"
-OPTIONS = "-c search_path=sim,pg_catalog,public -c jit=off -c deadlock_timeout=10ms -c synchronous_commit=off"
+OPTIONS = "-c search_path=sim,pg_catalog,public -c jit=off -c deadlock_timeout=1ms -c synchronous_commit=off"
 PATIENCE = 0.0005
+DEADLOCK_SECONDS = 0.002
 Connection = psycopg.Connection[dict[str, Any]]
 
 
@@ -43,7 +45,7 @@ class Theatre(Protocol):
 
     def moment(self) -> str: ...
 
-    def see_who_waits(self) -> None: ...
+    def letting_go(self) -> AbstractContextManager[None]: ...
 
 
 class SteppedConnection(psycopg.Connection[dict[str, Any]]):
@@ -138,8 +140,8 @@ class SteppedDatabase:
 
     def end(self, connection: Connection, how: str) -> None:
         if self.open.pop(connection, None) is not None:
-            execute(connection, how)
-            self.theatre.see_who_waits()
+            with self.theatre.letting_go():
+                execute(connection, how)
         self.broken.discard(connection)
 
     def before(self, kind: str, connection: Connection, name: str) -> None:
@@ -150,14 +152,15 @@ class SteppedDatabase:
         if connection in self.broken:
             raise Unavailable("the connection was lost")
 
-    def cut_all(self) -> None:
-        """The server is away: whatever is open is rolled back."""
-        for connection in list(self.open):
-            self.broken.add(connection)
-            if connection not in self.waiting:
-                del self.open[connection]
-                execute(connection, "ROLLBACK")
-        self.theatre.see_who_waits()
+    def cut(self, actors: Collection[Actor]) -> None:
+        """The server ends their connections: what is open is rolled back."""
+        theirs = [connection for connection, actor in self.open.items() if actor in actors]
+        with self.theatre.letting_go():
+            for connection in theirs:
+                self.broken.add(connection)
+                if connection not in self.waiting:
+                    del self.open[connection]
+                    execute(connection, "ROLLBACK")
 
     # Who waits for whom
 
@@ -189,6 +192,8 @@ class SteppedDatabase:
         assert actor is not None
         actor.pid = connection.pgconn.backend_pid
         self.waiting.add(connection)
+        # By now it has looked for a circle; so of two who close one, it is always the later who is freed.
+        sleep(DEADLOCK_SECONDS)
         return self.theatre.cast.block()
 
     def is_blocked(self, pid: int) -> bool:

@@ -1,9 +1,11 @@
 """One seed: who does what when, what goes wrong, and what must be true in the end."""
 
+import os
 import random
+import signal
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import sleep
@@ -20,7 +22,7 @@ from core.submission import Submissions
 from services.janitor_service import JanitorRun, JanitorService, Limits
 from tests.faults import scheduler_verdict, scheduler_weather
 from tests.faults.scheduler_actors import Actor, Cast, Crashed, Place
-from tests.faults.scheduler_bus import Message, SimulatedBus
+from tests.faults.scheduler_bus import LOCK_SECONDS, Message, SimulatedBus
 from tests.faults.scheduler_database import SteppedDatabase
 from tests.faults.scheduler_weather import Weather
 from tests.faults.scheduler_work import REGISTRY, Params, World
@@ -29,9 +31,12 @@ EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 FUNCTION_TIMEOUT = 1800.0
 LIMITS = Limits(stale=FUNCTION_TIMEOUT + 300, unsent=120, unclaimed=600)
 JUMPS = (60.0, 130.0, 610.0, 2200.0)
-OUTAGES = (3.0, 40.0, 200.0, 900.0)
+FREEZES = (1.0, 20.0, 61.0, 700.0, 2500.0)
+# The server ends transactions that were idle for so long: idle_in_transaction_session_timeout.
+MOST_IDLE = 30.0
 IN_DATABASE = ("begin", "statement", "commit")
 LONGEST = 6 * 3600.0
+NOT_QUIET = "it did not become quiet"
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Play:
     blame: dict[str, set[int]] = field(default_factory=dict)
     condemned: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    unbacked: set[int] = field(default_factory=set)
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -77,12 +83,14 @@ class Play:
         self.submissions = Submissions(self.machine)
         self.janitors = JanitorService(self.machine, LIMITS, self.bus.dead_letters, lambda _seconds: [])
         self.consumers = self.rng.randint(2, 6)
+        # Who goes on: anybody, mostly who came first, or mostly who came last and overtakes the others.
+        self.habit = self.rng.choice((None, None, 0, -1))
         self.to_submit = [self.a_job(number) for number in range(self.rng.choice((1, 1, 1, 2)))]
         self.submitted: list[tuple[str, Params]] = []
 
     def a_job(self, number: int) -> tuple[str, Params]:
         key = self.rng.choice((None, None, "table:geo.one"))
-        n = self.rng.choice((1, 1, 2, 2, 3, 6))
+        n = self.rng.choice((1, 1, 2, 3, 3, 6))
         return self.rng.choice(("loads", "greets")), Params(n=n, number=number, key=key)
 
     def run(self) -> Report:
@@ -90,7 +98,10 @@ class Play:
         with ExitStack() as stage:
             stage.enter_context(patch.multiple("core.machine", time=Time(self), datetime=Clock(self), uuid4=self.uuid))
             stage.enter_context(patch("services.janitor_service.datetime", Clock(self)))
-            for _ in range(self.rng.randint(30, 200)):
+            if self.weather.watched:
+                self.send_janitor(self.janitors.run_task_watchdog)
+                self.drain()
+            for _ in range(self.rng.randint(*self.weather.acts)):
                 if self.is_over():
                     break
                 self.act()
@@ -153,7 +164,7 @@ class Play:
         ):
             if 0 <= draw < rate:
                 self.count(f"handler: {kind}")
-                self.blame_for(task_id, actor)
+                self.blame_for(task_id, actor.number)
                 if kind in ("memory", "permanent"):
                     self.condemned.setdefault(task_id, kind)
                 if kind == "permanent":
@@ -189,9 +200,9 @@ class Play:
         self.faults[fault] += 1
         self.note("!" if self.cast.running is None else f"! {self.cast.running}", fault)
 
-    def blame_for(self, task_id: str, actor: Actor) -> None:
+    def blame_for(self, task_id: str, actor: int) -> None:
         if task_id:
-            self.blame.setdefault(task_id, set()).add(actor.number)
+            self.blame.setdefault(task_id, set()).add(actor)
 
     # The director
 
@@ -207,7 +218,7 @@ class Play:
         held = [message for message in messages if message.holder]
         runnable, ready = bool(self.runnable()), bool(self.deliverable())
         busy = runnable or ready
-        if not busy and self.cast.players and self.blocked_only():
+        if not busy and self.cast.players and self.blocked():
             return []
         idle = [] if busy else [(3.0, self.pass_time)]
         return [
@@ -221,7 +232,8 @@ class Play:
             (weather.double if messages else 0, self.double_one),
             (weather.delay if messages else 0, self.delay_one),
             (weather.expire if held else 0, self.expire_one),
-            (weather.database_outage if self.clock >= self.database_back else 0, self.database_goes),
+            (weather.freeze if held else 0, self.freeze_one),
+            (weather.database_outage if self.database_may_go() else 0, self.database_goes),
             (weather.bus_outage if self.clock >= self.bus_back else 0, self.bus_goes),
             (weather.cancel if self.submitted else 0, self.cancel_one),
             (weather.resubmit if self.submitted else 0, self.resubmit_one),
@@ -234,7 +246,8 @@ class Play:
         return [
             actor
             for actor in self.cast.players
-            if actor.place is Place.READY or (actor.place is Place.ASLEEP and actor.wakes <= self.clock)
+            if actor.frozen <= self.clock
+            and (actor.place is Place.READY or (actor.place is Place.ASLEEP and actor.wakes <= self.clock))
         ]
 
     def deliverable(self) -> list[Message]:
@@ -243,11 +256,10 @@ class Play:
             return []
         return self.bus.ready()
 
-    def blocked_only(self) -> bool:
-        return any(actor.place is Place.BLOCKED for actor in self.cast.players)
-
     def resume_one(self) -> None:
-        self.resume(self.rng.choice(self.runnable()))
+        runnable = self.runnable()
+        by_habit = self.habit is not None and self.rng.random() < 0.8
+        self.resume(runnable[self.habit or 0] if by_habit else self.rng.choice(runnable))
 
     def resume(self, actor: Actor) -> None:
         self.cast.resume(actor)
@@ -261,28 +273,54 @@ class Play:
         message: Message | None = actor.about
         if actor.crashed:
             self.note(actor, "is gone")
+            if actor.number in self.unbacked:
+                self.count("message completed by another than who died")
             if message:
-                self.blame_for(message.task_id, actor)
+                self.blame_for(message.task_id, actor.number)
                 self.bus.unlock(message, actor)
         elif actor.problem:
             if message and isinstance(actor.problem, Unavailable):
                 # Database and bus away for longer than the message can be held: to the app, as if it had died.
-                self.blame_for(message.task_id, actor)
+                self.blame_for(message.task_id, actor.number)
             self.note(actor, f"raised {actor.problem!r}")
             self.faults[f"{actor.role} raised {type(actor.problem).__name__}"] += 1
 
-    def see_who_waits(self) -> None:
-        """Whose lock was let go comes back, which may let others go on; who waits in a circle is freed by Postgres."""
-        waiting = [actor for actor in self.cast.players if actor.place is Place.BLOCKED]
+    @contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """Who waits for a lock that is let go here comes back, one after the other: they would race for one row."""
+        waiting = self.blocked()
         for actor in waiting:
-            while actor.place is Place.BLOCKED and not self.database.is_blocked(actor.pid):
-                sleep(0.0002)
-            if actor.place is Place.BLOCKED and self.database.is_deadlocked(actor.pid):
-                self.count("deadlock")
-                while self.database.is_deadlocked(actor.pid):
-                    sleep(0.001)
+            os.kill(actor.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            while waiting:
+                freed = (actor for actor in waiting if not self.database.is_blocked(actor.pid))
+                actor = next(freed, waiting[0])
+                os.kill(actor.pid, signal.SIGCONT)
+                self.see_whether_it_waits(actor)
+                waiting.remove(actor)
+        self.see_who_waits()
+
+    def blocked(self) -> list[Actor]:
+        return [actor for actor in self.cast.players if actor.place is Place.BLOCKED]
+
+    def see_who_waits(self) -> None:
+        """Who comes back may let others go on."""
+        waiting = self.blocked()
+        for actor in waiting:
+            self.see_whether_it_waits(actor)
         if any(actor.place is not Place.BLOCKED for actor in waiting):
             self.see_who_waits()
+
+    def see_whether_it_waits(self, actor: Actor) -> None:
+        """Until it is clear. Who waits in a circle is freed by Postgres."""
+        while actor.place is Place.BLOCKED and not self.database.is_blocked(actor.pid):
+            sleep(0.0002)
+        if actor.place is Place.BLOCKED and self.database.is_deadlocked(actor.pid):
+            self.count("deadlock")
+            while self.database.is_deadlocked(actor.pid):
+                sleep(0.001)
 
     def begin(self, role: str, name: str, part: Callable[[Actor], None], about: Message | None = None) -> Actor:
         self.number += 1
@@ -294,6 +332,7 @@ class Play:
         """Nothing can happen now: on to the next thing that will."""
         known = [actor.wakes for actor in self.cast.players if actor.place is Place.ASLEEP]
         known += [message.due for message in self.bus.messages if message.holder is None]
+        known += [actor.frozen for actor in self.cast.players]
         known += [self.database_back, self.bus_back]
         coming = [moment for moment in known if moment > self.clock]
         self.advance(min(coming, default=self.clock + 30.0) - self.clock)
@@ -303,12 +342,13 @@ class Play:
         self.advance(self.rng.choice(JUMPS))
 
     def advance(self, seconds: float) -> None:
+        self.database.cut({actor for actor in self.cast.players if actor.frozen > self.clock + MOST_IDLE})
         self.clock += seconds
         for actor in self.cast.players:
             if actor.role != "worker" or self.clock - actor.began < FUNCTION_TIMEOUT:
                 continue
             if actor.about:
-                self.blame_for(actor.about.task_id, actor)
+                self.blame_for(actor.about.task_id, actor.number)
             if not actor.doomed and self.rng.random() < 0.7:
                 self.count("function timeout")
                 actor.doomed = True
@@ -319,6 +359,10 @@ class Play:
         message = self.rng.choice(self.bus.messages)
         self.bus.messages.remove(message)
         message.holder = None
+        if message.stands_in:
+            # It gave a task back that is being processed; who hears no more of it takes its worker for dead.
+            self.number += 1
+            self.blame_for(message.task_id, self.number)
         self.count("message lost")
 
     def double_one(self) -> None:
@@ -334,17 +378,29 @@ class Play:
     def expire_one(self) -> None:
         message = self.rng.choice([message for message in self.bus.messages if message.holder])
         assert message.holder
-        self.blame_for(message.task_id, message.holder)
+        self.blame_for(message.task_id, message.holder.number)
         self.bus.unlock(message, message.holder, 0.0)
         self.count("lock expired")
 
+    def freeze_one(self) -> None:
+        """A process that is stopped and goes on later, in the middle of whatever it did; nobody renews its lock."""
+        message = self.rng.choice([message for message in self.bus.messages if message.holder])
+        assert message.holder
+        message.holder.frozen = self.clock + self.rng.choice(FREEZES)
+        self.blame_for(message.task_id, message.holder.number)
+        self.bus.unlock(message, message.holder, self.rng.choice((0.0, LOCK_SECONDS)))
+        self.count("worker frozen")
+
+    def database_may_go(self) -> bool:
+        return self.clock >= self.database_back and self.faults["database outage"] < self.weather.most_outages
+
     def database_goes(self) -> None:
-        self.database_back = self.clock + self.rng.choice(OUTAGES)
-        self.database.cut_all()
+        self.database_back = self.clock + self.rng.choice(self.weather.outages)
+        self.database.cut(set(self.cast.players))
         self.count("database outage")
 
     def bus_goes(self) -> None:
-        self.bus_back = self.clock + self.rng.choice(OUTAGES)
+        self.bus_back = self.clock + self.rng.choice(self.weather.outages)
         self.count("bus outage")
 
     # Actors
@@ -366,7 +422,7 @@ class Play:
         for actor in self.cast.players:
             about: Message | None = actor.about
             if about and message.deliveries > 1 and about.message_id == message.message_id:
-                self.blame_for(message.task_id, actor)
+                self.blame_for(message.task_id, actor.number)
 
     def consume(self, message: Message, actor: Actor, deliveries: int) -> None:
         """What the Functions host does with a message."""
@@ -378,6 +434,11 @@ class Play:
                 self.machine.process_job_message(JobMessage.model_validate_json(message.body))
             self.effect("work", "complete the message")
             self.bus.complete(message, actor)
+            # An older delivery, its lock lost, may have taken the task over: no message is left to repeat its work.
+            others = {other.number for other in self.cast.players if other.about is message} - {actor.number}
+            if others:
+                self.unbacked |= others
+                self.blame_for(message.task_id, actor.number)
         except Exception:
             self.bus.abandon(message, actor)
             raise
@@ -449,21 +510,39 @@ class Play:
         self.note("-", "no more faults")
         self.settling = True
         self.database_back = self.bus_back = self.clock
+        for actor in self.cast.players:
+            actor.frozen = 0.0
+        if self.weather.janitors:
+            # A timer may be the first to find that everything is back.
+            self.send_janitor(self.janitors.run_task_watchdog)
         while self.to_submit:
             self.submit(self.to_submit.pop())
             self.drain()
         self.drain()
         if self.weather.name == "calm":
-            self.janitors_act()
+            self.work_without_janitors()
         for pause in self.pauses():
             if self.is_quiet():
                 return
-            if self.weather.janitors:
+            if self.weather.janitors or self.faults["message completed by another than who died"]:
                 self.janitors_act()
+            elif scheduler_verdict.all_ended(self):
+                # Its worker died when the job had ended, before it cleared up.
+                self.send_janitor(self.janitors.run_orphan_detection)
             coming = [message.due for message in self.bus.messages if message.due > self.clock]
             self.advance(min([pause, *(due - self.clock for due in coming)]))
             self.drain()
-        self.wrong.append("it did not become quiet")
+        self.wrong.append(NOT_QUIET)
+
+    def work_without_janitors(self) -> None:
+        for _ in range(100):
+            if not self.bus.messages:
+                break
+            self.pass_time()
+            self.drain()
+        if not self.is_quiet():
+            self.wrong.append("something was left to the janitors although nothing went wrong")
+        self.janitors_act()
 
     def pauses(self) -> list[float]:
         return [pause for _ in range(12) for pause in (0.0, *JUMPS)]
@@ -478,7 +557,7 @@ class Play:
                 self.deliver_one()
             elif asleep := [actor.wakes for actor in self.cast.players if actor.place is Place.ASLEEP]:
                 self.advance(max(0.0, min(asleep) - self.clock))
-            elif self.blocked_only():
+            elif self.blocked():
                 self.see_who_waits()
             else:
                 return
@@ -494,7 +573,8 @@ class Play:
             self.drain()
 
     def is_quiet(self) -> bool:
-        return not (self.bus.messages or self.bus.dead or self.cast.players) and scheduler_verdict.all_ended(self)
+        busy = self.bus.messages or self.bus.dead or self.cast.players
+        return not busy and scheduler_verdict.all_ended(self) and not scheduler_verdict.leftovers(self)
 
 
 @dataclass(frozen=True)
