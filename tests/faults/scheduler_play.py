@@ -70,7 +70,7 @@ class Play:
     blame: dict[str, set[int]] = field(default_factory=dict)
     condemned: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
-    unbacked: set[int] = field(default_factory=set)
+    deaths: list[tuple[Message, int]] = field(default_factory=list)
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -164,7 +164,8 @@ class Play:
         ):
             if 0 <= draw < rate:
                 self.count(f"handler: {kind}")
-                self.blame_for(task_id, actor.number)
+                # Beside its being taken for dead, which is another failure of the same worker.
+                self.blame_for(task_id, -actor.number)
                 if kind in ("memory", "permanent"):
                     self.condemned.setdefault(task_id, kind)
                 if kind == "permanent":
@@ -273,9 +274,8 @@ class Play:
         message: Message | None = actor.about
         if actor.crashed:
             self.note(actor, "is gone")
-            if actor.number in self.unbacked:
-                self.count("message completed by another than who died")
             if message:
+                self.deaths.append((message, self.number))
                 self.blame_for(message.task_id, actor.number)
                 self.bus.unlock(message, actor)
         elif actor.problem:
@@ -434,14 +434,18 @@ class Play:
                 self.machine.process_job_message(JobMessage.model_validate_json(message.body))
             self.effect("work", "complete the message")
             self.bus.complete(message, actor)
-            # An older delivery, its lock lost, may have taken the task over: no message is left to repeat its work.
-            others = {other.number for other in self.cast.players if other.about is message} - {actor.number}
-            if others:
-                self.unbacked |= others
-                self.blame_for(message.task_id, actor.number)
+            self.see_who_took_over(message, actor)
         except Exception:
             self.bus.abandon(message, actor)
             raise
+
+    def see_who_took_over(self, message: Message, actor: Actor) -> None:
+        """An older delivery, its lock lost, may take a task over from a younger one, which then completes the message:
+        nothing but a janitor repeats the work of who took over, should it die."""
+        alive = [other for other in self.cast.players if other.about is message and other is not actor]
+        if alive or any(about is message and actor.number <= then for about, then in self.deaths):
+            self.count("message completed by another than who has the task")
+            self.blame_for(message.task_id, actor.number)
 
     def submit_one(self) -> None:
         wanted = self.to_submit.pop(self.rng.randrange(len(self.to_submit)))
@@ -524,7 +528,7 @@ class Play:
         for pause in self.pauses():
             if self.is_quiet():
                 return
-            if self.weather.janitors or self.faults["message completed by another than who died"]:
+            if self.weather.janitors or self.faults["message completed by another than who has the task"]:
                 self.janitors_act()
             elif scheduler_verdict.all_ended(self):
                 # Its worker died when the job had ended, before it cleared up.
