@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.config import Settings
-from core.errors import AlreadyTaken, AppError, CredentialsExpired, Rejected, Transient, Unavailable
+from core.errors import AlreadyTaken, AppError, CredentialsExpired, InUse, Rejected, Transient, Unavailable
 from core.jsonb import jsonb_text
 from core.ports import Row
 from infrastructure.identity import postgres_token
@@ -19,10 +19,11 @@ from infrastructure.identity import postgres_token
 Connection = psycopg.Connection[dict[str, Any]]
 
 # SQLSTATE classes. Away: 08 connection, 57P operator intervention, 25006 read-only, 25P03 idle for too long.
-# Passing: 40 rollback, 53 resources, 55P03 lock timeout, 57014 cancelled. Refused: 22 data, 23 constraints, 42 SQL and
-# rights. Whatever else there is may pass or not: it is tried until the limit.
+# In use: 55P03 lock timeout. Passing: 40 rollback, 53 resources, 57014 cancelled. Refused: 22 data, 23 constraints, 42
+# SQL and rights. Whatever else there is may pass or not: it is tried until the limit.
 AWAY = ("08", "57P", "25006", "25P03")
-PASSING = ("40", "53", "55P03", "57014")
+IN_USE = "55P03"
+PASSING = ("40", "53", "57014")
 REFUSED = ("22", "23", "2B", "42")
 BAD_CREDENTIALS = ("28",)
 # Seconds that a transaction waits for a connection.
@@ -145,6 +146,8 @@ def translated(error: psycopg.Error) -> Exception:
     state = error.sqlstate or ""
     if state.startswith(BAD_CREDENTIALS):
         return CredentialsExpired("the database refused the credentials")
+    if state == IN_USE:
+        return InUse(f"somebody else holds what is needed: {message_of(error)}", code="database_busy")
     if state.startswith(PASSING):
         return Transient(f"the database could not do it just now: {message_of(error)}", code="database_busy")
     if state == UNIQUE_VIOLATION and error.diag.schema_name == "pg_catalog":

@@ -261,6 +261,7 @@ def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
             with tx.connection.transaction():
                 tx.run("SET LOCAL lock_timeout = '500ms'")
                 tx.connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
+                tx.run("SET LOCAL lock_timeout TO DEFAULT")
                 return
         except LockNotAvailable:
             time.sleep(pause)

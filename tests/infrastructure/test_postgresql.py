@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from core.config import Settings
-from core.errors import AlreadyTaken, CredentialsExpired, Rejected, Transient, Unavailable
+from core.errors import AlreadyTaken, CredentialsExpired, InUse, Rejected, Transient, Unavailable
 from infrastructure.postgresql import PostgresDatabase, translated
 
 
@@ -54,11 +54,11 @@ def test_a_taken_key_has_an_error_of_its_own(postgres: PostgresDatabase) -> None
         run(postgres, "INSERT INTO keys VALUES (1), (1)")
 
 
-def test_waiting_too_long_for_a_lock_passes(postgres: PostgresDatabase) -> None:
+def test_waiting_too_long_for_a_lock_is_nobodys_failure(postgres: PostgresDatabase) -> None:
     run(postgres, "CREATE TABLE locked (x integer)")
     with postgres.transaction() as holder:
         holder.run("LOCK TABLE locked")
-        with pytest.raises(Transient) as refused:
+        with pytest.raises(InUse) as refused:
             run(postgres, "SET LOCAL lock_timeout = '50ms'; SELECT * FROM locked")
     assert refused.value.code == "database_busy"
 

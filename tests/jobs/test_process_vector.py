@@ -1,6 +1,7 @@
 """The pipeline under bad luck: tasks that run twice, workers that lost their task, tables that must not change."""
 
 from collections.abc import Callable
+from threading import Timer
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from core.errors import Fenced, InvalidInput
 from core.models.enums import JobStatus
 from core.models.job import Job
+from core.sql import publishing
 from services.vector.leftovers import leftovers, release
 from tests.jobs.conftest import CSV, Etl
 
@@ -253,6 +255,22 @@ def test_a_table_in_use_is_not_waited_for_so_long_that_readers_pile_up(
         assert etl.job(job).status == JobStatus.PROCESSING
         assert len(table(etl)) == 250
     etl.finish()
+    assert table(etl) == [(1, "new")]
+
+
+def test_the_catalog_is_waited_for_also_when_a_table_is_replaced(etl: Etl) -> None:
+    etl.load(etl.put(CSV))
+    job = etl.submit(etl.put("name,lat,lon\nnew,1,2\n"), overwrite=True)
+    etl.until_stage(3)
+    with psycopg.connect(etl.url) as writer:
+        writer.execute(publishing.lock_catalog.encode())
+        end_of_writing = Timer(2.0, writer.commit)
+        end_of_writing.start()
+        etl.next_task()
+        end_of_writing.join()
+    etl.finish()
+    assert etl.job(job).status == JobStatus.COMPLETED
+    assert etl.rows("SELECT DISTINCT attempt FROM app.tasks WHERE stage = 3") == [(1,)]
     assert table(etl) == [(1, "new")]
 
 
