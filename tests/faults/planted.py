@@ -103,7 +103,7 @@ BUGS = (
             ),
             ("is_full(counted)", "before['completed'] + 1 == counted['expected']"),
         ),
-        seed=16,
+        seed=2,
         weather="calm",
     ),
     Bug(
@@ -142,7 +142,7 @@ BUGS = (
                 "    with self.database.transaction() as tx:\n        parameters = jsonb_text(",
             ),
         ),
-        seed=9,
+        seed=16,
     ),
     Bug(
         "a stage is planned twice by two messages",
@@ -159,7 +159,7 @@ BUGS = (
             "insert_tasks",
             ("planned (parameters, position)", "planned (parameters, position) ON CONFLICT DO NOTHING"),
         ),
-        seed=6,
+        seed=0,
     ),
     Bug(
         "uploads of a batch are locked neither against each other nor against a takeover",
@@ -178,13 +178,13 @@ BUGS = (
                 "        with self.database.transaction() as own:\n            value = result(own).model_dump(",
             ),
         ),
-        seed=22,
+        seed=2,
         weather="outages",
     ),
     Bug(
         "a claim does not ask whether the message is a redelivery",
         in_query(tasks, "claim_task", (" AND %(redelivered)s", "")),
-        seed=12,
+        seed=0,
     ),
     Bug(
         "a takeover does not raise the attempt",
@@ -217,13 +217,13 @@ BUGS = (
     Bug(
         "a redelivered message of a finished task is only dropped",
         in_code(CoreMachine, "process_task_message", ("self.nudge(message.task_id)", "pass")),
-        seed=13,
+        seed=21,
         weather="redelivery",
     ),
     Bug(
         "a job fails without its tasks",
         in_query(jobs, "end_jobs", ("AND t.status IN ('pending', 'queued', 'processing')", "AND false")),
-        seed=1,
+        seed=11,
         weather="storm",
     ),
     Bug(
@@ -237,13 +237,13 @@ BUGS = (
         in_query(
             jobs, "end_jobs", (" AND t.status IN ('pending', 'queued', 'processing')\n    RETURNING", "\n    RETURNING")
         ),
-        seed=2,
+        seed=15,
         weather="storm",
     ),
     Bug(
         "the watchdog expires tasks that are not stale",
         in_query(janitor, "expire_tasks", (" AND updated_at < now() - make_interval(secs => %(stale)s)", "")),
-        seed=27,
+        seed=13,
     ),
     Bug(
         "queued tasks are sent again at every run of the watchdog",
@@ -252,12 +252,12 @@ BUGS = (
             "resend_tasks",
             (" AND greatest(updated_at, not_before) < now() - make_interval(secs => %(unclaimed)s)", ""),
         ),
-        seed=9,
+        seed=0,
     ),
     Bug(
         "the health check advances stages that are not full",
         in_query(janitor, "advance_full_stages", (" AND s.completed = s.expected", "")),
-        seed=9,
+        seed=10,
     ),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 class Weather:
     """Rates per effect (switch, crash, cut, unheard), per handler call (transient, unknown, memory, permanent), and
     weights among the director's choices (the rest; to resume an actor weighs 10). `outages`: how long they may last, in
-    seconds. `acts`: how many choices the director has. `watched`: the watchdog has run before the first of them."""
+    seconds. `acts`: how many choices the director has."""
 
     name: str
     switch: float = 0.2
@@ -31,7 +31,6 @@ class Weather:
     janitor: float = 0.5
     jumps: float = 0.0
     janitors: bool = True
-    watched: bool = False
     clients_crash: bool = True
     most_deliveries: int = 10
     outages: tuple[float, ...] = (3.0, 40.0, 200.0, 900.0)
@@ -70,7 +69,6 @@ OUTAGES = Weather(
 BLACKOUT = Weather(
     "blackout",
     janitor=1.0,
-    watched=True,
     database_outage=0.6,
     outages=(2600.0,),
     most_outages=1,
