@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.config import Settings
 from infrastructure.blob import BlobRepository
 from infrastructure.postgresql import PostgresDatabase
+from infrastructure.sandbox import Sandbox
 
 
 @dataclass(frozen=True)
@@ -13,3 +14,4 @@ class Resources:
     database: PostgresDatabase
     bronze: BlobRepository
     silver: BlobRepository
+    sandbox: Sandbox

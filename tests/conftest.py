@@ -11,6 +11,7 @@ import services.vector.gdal_environment  # noqa: F401  isort: skip  (before any 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,10 +20,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from infrastructure.sandbox import Sandbox
 from local.stack import Stack
 from local.stack import database as databases
 from local.stack.errors import InstanceBusyError
 from local.stack.servicebus import ServiceBus
+from services.vector.parsed import PARSE
 
 ROOT = Path(__file__).parent.parent
 # Test sessions that run in one checkout at the same time each take a stack of their own.
@@ -54,6 +57,12 @@ class RunningApp:
     def client(self) -> httpx.Client:
         """A client that carries the function key."""
         return httpx.Client(base_url=self.base_url, headers={"x-functions-key": self.key}, timeout=30, trust_env=False)
+
+
+@cache
+def sandbox() -> Sandbox:
+    """One for all tests in this process."""
+    return Sandbox([PARSE], memory_mb=1024)
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from infrastructure.logging import set_up_logging
 from infrastructure.migrate import migrate
 from infrastructure.postgresql import PostgresDatabase
 from infrastructure.resources import Resources
+from infrastructure.sandbox import Sandbox
 from infrastructure.service_bus import ServiceBus
 from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from services.janitor_service import JanitorService, Limits
-from services.vector.gdal_environment import assert_allowed_drivers
+from services.vector.parsed import PARSE
 from services.vector.source_file import remove_abandoned_folders
 
 # A worker may be silent a little longer than a function may run, before it is given up.
@@ -50,10 +51,8 @@ def stale_seconds() -> float:
 
 @once
 def resources() -> Resources:
-    """Raises Unavailable while the database is away; the next call tries again. Raises RuntimeError when GDAL would
-    open formats that are not allowed."""
+    """Raises Unavailable while the database is away; the next call tries again."""
     config = settings()
-    assert_allowed_drivers()
     remove_abandoned_folders(stale_seconds())
     database = PostgresDatabase(config)
     try:
@@ -61,9 +60,10 @@ def resources() -> Resources:
     except BaseException:
         database.close()
         raise
-    return Resources(
-        config, database, BlobRepository.for_zone(config, "bronze"), BlobRepository.for_zone(config, "silver")
-    )
+    sandbox = Sandbox([PARSE], config.parser_memory_mb)
+    sandbox.warm_up()
+    bronze, silver = (BlobRepository.for_zone(config, zone) for zone in ("bronze", "silver"))
+    return Resources(config, database, bronze, silver, sandbox)
 
 
 @once

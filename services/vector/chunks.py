@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from core.errors import InvalidInput
+from services.vector.parsed import chunk_path
 from services.vector.source import SourceBatch
 
 ROW, GEOMETRY, REASON = "__row", "__geometry", "__reason"
@@ -92,7 +93,7 @@ class ChunkWriter:
 
     @property
     def _path(self) -> Path:
-        return self._folder / f"{self.chunks:06d}.arrow"
+        return chunk_path(self._folder, self.chunks)
 
 
 def read_chunk(content: bytes) -> Iterator[Chunk]:

@@ -1,34 +1,37 @@
 """The handlers of process_vector's stages: prepare, upload, publish."""
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from core.errors import InvalidInput
 from core.models.results import (
-    ColumnInfo,
     Memory,
     PrepareParams,
     ProcessVectorStage1Data,
     ProcessVectorStage1Result,
-    Renamed,
     Uploaded,
     UploadParams,
 )
 from core.models.vector import ProcessVectorParams
 from core.workflow import TaskContext
 from infrastructure.resources import Resources
+from infrastructure.sandbox import Crashed, OutOfMemory, TimedOut
+from infrastructure.sandbox.protocol import Message
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunk_loader import ChunkLoader
-from services.vector.chunks import ChunkWriter
-from services.vector.columns import plan_columns
-from services.vector.converters import open_source
 from services.vector.geometry import GeometryOptions
 from services.vector.leftovers import chunk_prefix
+from services.vector.parsed import PARSE, ChunkDone, Parsed, ParseRequest, chunk_path
 from services.vector.postgis_handler import SRID, TableShape, VectorToPostGISHandler
-from services.vector.source import ReadOptions
 from services.vector.source_file import download, sha256, temporary_folder
-from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
 
 log = logging.getLogger(__name__)
+
+# Of the time that a function may run.
+READING_SHARE = 0.9
 
 
 def process_vector_prepare(task: PrepareParams, ctx: TaskContext) -> ProcessVectorStage1Result:  # noqa: ARG001
@@ -37,84 +40,100 @@ def process_vector_prepare(task: PrepareParams, ctx: TaskContext) -> ProcessVect
     Thin on purpose: it reads, names, types and counts; what costs is done chunk by chunk in parallel.
     """
     params: ProcessVectorParams = ctx.params
-    watch = Stopwatch()
+    began, watch = time.monotonic(), Stopwatch()
     with temporary_folder() as folder:
         with watch.measured("download"):
             path = download(ctx, params, folder)
-        with open_source(path, params.file_extension, read_options(params)) as source:
-            after_load = peak_memory_mb()
-            survey = Survey(source)
-            chunk_paths = write_chunks(ctx, params, folder, survey, watch)
-            data = describe(ctx, params, survey, chunk_paths)
         with watch.measured("checksum"):
-            checksum = sha256(path)
-        memory = Memory(after_load=after_load, after_write=peak_memory_mb())
-        log.info(
-            "source prepared",
-            extra={"rows": data.total_features, "chunks": data.num_chunks, "memory_mb": memory.model_dump()},
-        )
-        return ProcessVectorStage1Result(
-            result=data,
-            source_bytes=path.stat().st_size,
-            source_sha256=checksum,
-            memory_mb=memory,
-            seconds=watch.seconds,
-        )
+            source_bytes, checksum = path.stat().st_size, sha256(path)
+        parsed, chunk_paths = parsed_source(ctx, path, folder, seconds_left(ctx, began), watch)
+    data = stage_1_data(params, parsed, chunk_paths)
+    create_staging(ctx, data)
+    log.info(
+        "source prepared",
+        extra={"rows": data.total_features, "chunks": data.num_chunks, "memory_mb": parsed.memory_mb.model_dump()},
+    )
+    return ProcessVectorStage1Result(
+        result=data,
+        source_bytes=source_bytes,
+        source_sha256=checksum,
+        memory_mb=parsed.memory_mb,
+        seconds={**watch.seconds, **parsed.seconds},
+    )
 
 
-def write_chunks(
-    ctx: TaskContext, params: ProcessVectorParams, folder: Path, survey: Survey, watch: Stopwatch
-) -> list[str]:
-    """Returns the chunks' names in the silver zone, in the rows' order."""
+def parsed_source(
+    ctx: TaskContext, path: Path, folder: Path, seconds: float, watch: Stopwatch
+) -> tuple[Parsed, list[str]]:
+    """What the sandbox makes of the file, and the chunks' names in the silver zone, in the rows' order.
+
+    Raises InvalidInput for what the user can mend.
+    """
     resources: Resources = ctx.resources
+    params: ProcessVectorParams = ctx.params
     prefix = f"{chunk_prefix(ctx.job_id, ctx.run)}{ctx.attempt}/"
     names: list[str] = []
 
-    def deliver(number: int, path: Path) -> None:
+    def deliver(told: Message) -> None:
         ctx.progress()
-        name = f"{prefix}{number:06d}.arrow"
+        chunk = chunk_path(folder, ChunkDone.model_validate(told).number)
+        names.append(f"{prefix}{chunk.name}")
         with watch.measured("chunk_write"):
-            resources.silver.write(name, path)
-        path.unlink()
-        names.append(name)
+            resources.silver.write(names[-1], chunk)
+        chunk.unlink()
 
-    with watch.measured("read"), ChunkWriter(folder, deliver, params.chunk_size) as writer:
-        for batch in survey.batches():
-            writer.write(batch)
-    return names
+    request = ParseRequest(path=path, folder=folder, params=params).model_dump(mode="json")
+    with told_in_words(params, seconds):
+        returned = resources.sandbox.call(PARSE, request, seconds=seconds, hear=deliver)
+    return Parsed.model_validate(returned), names
 
 
-def describe(
-    ctx: TaskContext, params: ProcessVectorParams, survey: Survey, chunk_paths: list[str]
-) -> ProcessVectorStage1Data:
-    """Decide the table's shape and create its staging table. Raises InvalidInput when there is nothing to load."""
-    refuse_empty(survey)
-    source = survey.source
-    plan = plan_columns(source.schema, survey.types)
-    columns = [ColumnInfo(source=column.source, name=column.name, pg_type=column.type) for column in plan.columns]
-    refuse_unknown_columns(params, columns)
-    geometry_type = survey.geometry.column_type()
+def seconds_left(ctx: TaskContext, began: float) -> float:
+    """For the reading: the function ends by itself, and says why, before its host would kill it."""
+    resources: Resources = ctx.resources
+    allowed = READING_SHARE * resources.settings.function_timeout_seconds
+    return max(1.0, allowed - (time.monotonic() - began))
+
+
+@contextmanager
+def told_in_words(params: ProcessVectorParams, seconds: float) -> Iterator[None]:
+    """What happened to the sandbox, as it concerns the user."""
+    remedy = "Check the file by opening it in a GIS, and export it again."
+    try:
+        yield
+    except Crashed as error:
+        what = f"the reader of .{params.file_extension} files crashed on {params.blob_name!r} ({error.signal})."
+        raise InvalidInput("parser_crashed", what, parameter="blob_name", remedy=remedy) from error
+    except TimedOut as error:
+        what = f"{params.blob_name!r} was not read within {seconds:.0f} s."
+        remedy = "Split the file, or raise functionTimeout."
+        raise InvalidInput("parser_timeout", what, parameter="blob_name", remedy=remedy) from error
+    except OutOfMemory as error:
+        what = f"reading {params.blob_name!r} takes more memory than PARSER_MEMORY_MB allows."
+        remedy = "Split the file, or raise PARSER_MEMORY_MB."
+        raise InvalidInput("parser_out_of_memory", what, parameter="blob_name", remedy=remedy) from error
+
+
+def stage_1_data(params: ProcessVectorParams, parsed: Parsed, chunk_paths: list[str]) -> ProcessVectorStage1Data:
+    return ProcessVectorStage1Data(
+        chunk_paths=chunk_paths,
+        total_features=parsed.rows,
+        num_chunks=parsed.chunks,
+        table_name=params.table_name,
+        schema_name=params.schema_name,
+        srid=SRID,
+        **parsed.model_dump(
+            include={"columns", "renamed", "geometry_type", "source_crs", "crs_found_in", "layer", "driver", "plan"}
+        ),
+    )
+
+
+def create_staging(ctx: TaskContext, data: ProcessVectorStage1Data) -> None:
     resources: Resources = ctx.resources
     with resources.database.transaction() as tx:
         ctx.hold(tx)
-        shape = TableShape(columns, geometry_type)
+        shape = TableShape(data.columns, data.geometry_type)
         VectorToPostGISHandler(resources.database).create_staging(tx, ctx.job_id, ctx.run, shape)
-    return ProcessVectorStage1Data(
-        chunk_paths=chunk_paths,
-        total_features=survey.geometry.rows,
-        num_chunks=len(chunk_paths),
-        table_name=params.table_name,
-        schema_name=params.schema_name,
-        columns=columns,
-        renamed=[Renamed(source=n.source, name=n.name, reason=str(n.reason)) for n in plan.renames],
-        geometry_type=geometry_type,
-        srid=SRID,
-        source_crs=source.crs_text,
-        crs_found_in=source.crs_found_in,
-        layer=source.layer,
-        driver=source.driver,
-        plan=plan.to_dict(),
-    )
 
 
 def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
@@ -146,17 +165,6 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
         },
     )
     return uploaded
-
-
-def read_options(params: ProcessVectorParams) -> ReadOptions:
-    return ReadOptions(
-        layer_name=params.layer_name,
-        lat_name=params.lat_name,
-        lon_name=params.lon_name,
-        wkt_column=params.wkt_column,
-        source_crs=params.source_crs,
-        converter_params=params.converter_params.model_dump(exclude_none=True),
-    )
 
 
 def geometry_options(params: ProcessVectorParams) -> GeometryOptions:

@@ -30,6 +30,7 @@ from infrastructure.service_bus import ServiceBus
 from jobs.process_vector import PROCESS_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.source_file import remove_abandoned_folders
+from tests.conftest import sandbox
 from tests.faults.boundaries_broker import Broker, Clock, Held
 from tests.faults.boundaries_effects import Effects, Fault, Vanished
 from tests.faults.boundaries_proxies import WatchedBlobs, WatchedDatabase, WatchedDisk
@@ -246,7 +247,7 @@ def opened(
         StateManager(database),
         bus,
         Registry(PROCESS_VECTOR),
-        Resources(settings, database, bronze, silver),
+        Resources(settings, database, bronze, silver, sandbox()),
         RetryPolicy(base_seconds=0.01),
         Patience(postponed=15.0),
     )

@@ -23,7 +23,7 @@ from infrastructure.migrate import migrate
 from infrastructure.postgresql import PostgresDatabase
 from infrastructure.resources import Resources
 from jobs.process_vector import PROCESS_VECTOR
-from tests.conftest import Database
+from tests.conftest import Database, sandbox
 from tests.core.conftest import HeldBus
 from tests.infrastructure.conftest import UNUSED, settings_from
 
@@ -105,7 +105,7 @@ class Etl:
 
 def etl_on(settings: Settings, postgres: PostgresDatabase, url: str, blob_storage: str) -> Etl:
     bronze, silver = BlobRepository.for_zone(settings, "bronze"), BlobRepository.for_zone(settings, "silver")
-    resources, bus = Resources(settings, postgres, bronze, silver), HeldBus()
+    resources, bus = Resources(settings, postgres, bronze, silver, sandbox()), HeldBus()
     retry = RetryPolicy(base_seconds=0.01)
     machine = CoreMachine(StateManager(postgres), bus, Registry(PROCESS_VECTOR), resources, retry)
     container = ContainerClient.from_connection_string(blob_storage, "bronze")

@@ -1,0 +1,46 @@
+"""What the worker asks of the sandbox, and what it is told: data, of the simplest types."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.models.results import ColumnInfo, Memory, Renamed
+from core.models.vector import ProcessVectorParams
+
+PARSE = "services.vector.parser:parse"
+
+
+class ParseRequest(BaseModel):
+    """Read the source in `path`, and put its chunks into `folder`."""
+
+    path: Path
+    folder: Path
+    params: ProcessVectorParams
+
+
+class ChunkDone(BaseModel):
+    """A chunk is complete, in the file that `chunk_path` gives."""
+
+    number: int
+
+
+class Parsed(BaseModel):
+    """A source that was read to its end. rows: all of them, usable or not. plan: of its columns, see ColumnPlan."""
+
+    rows: int
+    chunks: int
+    columns: list[ColumnInfo]
+    renamed: list[Renamed]
+    geometry_type: str
+    source_crs: str
+    crs_found_in: str
+    layer: str
+    driver: str
+    plan: dict[str, Any]
+    memory_mb: Memory
+    seconds: dict[str, float]
+
+
+def chunk_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.arrow"

@@ -1,0 +1,81 @@
+"""In the sandbox: read a source once, learn what it holds, split it into chunks.
+
+Nothing but the sandbox imports this, so that a worker never loads what reads strangers' files.
+"""
+
+from pathlib import Path
+
+from core.models.results import ColumnInfo, Memory, Renamed
+from core.models.vector import ProcessVectorParams
+from infrastructure.sandbox.child import Tell
+from infrastructure.sandbox.protocol import Message
+from services.timing import Stopwatch, peak_memory_mb
+from services.vector.chunks import ChunkWriter
+from services.vector.columns import plan_columns
+from services.vector.converters import open_source
+from services.vector.gdal_environment import assert_allowed_drivers
+from services.vector.parsed import ChunkDone, Parsed, ParseRequest
+from services.vector.source import ReadOptions, VectorSource
+from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
+
+assert_allowed_drivers()
+
+
+def parse(arguments: Message, tell: Tell) -> Message:
+    """Parsed for a ParseRequest; tells ChunkDone for each chunk on the way. Raises InvalidInput for whatever the user
+    can mend."""
+    request = ParseRequest.model_validate(arguments)
+    params, watch = request.params, Stopwatch()
+    with watch.measured("read"), open_source(request.path, params.file_extension, read_options(params)) as source:
+        after_load = peak_memory_mb()
+        survey = Survey(source)
+        chunks = write_chunks(survey, request.folder, params.chunk_size, tell, watch)
+        parsed = describe(params, survey, chunks)
+    memory = Memory(after_load=after_load, after_write=peak_memory_mb())
+    return parsed.model_copy(update={"memory_mb": memory, "seconds": watch.seconds}).model_dump(mode="json")
+
+
+def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, watch: Stopwatch) -> int:
+    def deliver(number: int, _path: Path) -> None:
+        # The time in which the worker takes the chunk is its own.
+        with watch.measured("waiting"):
+            tell(ChunkDone(number=number).model_dump())
+
+    with ChunkWriter(folder, deliver, rows) as writer:
+        for batch in survey.batches():
+            writer.write(batch)
+    return writer.chunks
+
+
+def describe(params: ProcessVectorParams, survey: Survey, chunks: int) -> Parsed:
+    """The table's shape. Raises InvalidInput when there is nothing to load."""
+    refuse_empty(survey)
+    source: VectorSource = survey.source
+    plan = plan_columns(source.schema, survey.types)
+    columns = [ColumnInfo(source=column.source, name=column.name, pg_type=column.type) for column in plan.columns]
+    refuse_unknown_columns(params, columns)
+    return Parsed(
+        rows=survey.geometry.rows,
+        chunks=chunks,
+        columns=columns,
+        renamed=[Renamed(source=n.source, name=n.name, reason=str(n.reason)) for n in plan.renames],
+        geometry_type=survey.geometry.column_type(),
+        source_crs=source.crs_text,
+        crs_found_in=source.crs_found_in,
+        layer=source.layer,
+        driver=source.driver,
+        plan=plan.to_dict(),
+        memory_mb=Memory(after_load=0, after_write=0),
+        seconds={},
+    )
+
+
+def read_options(params: ProcessVectorParams) -> ReadOptions:
+    return ReadOptions(
+        layer_name=params.layer_name,
+        lat_name=params.lat_name,
+        lon_name=params.lon_name,
+        wkt_column=params.wkt_column,
+        source_crs=params.source_crs,
+        converter_params=params.converter_params.model_dump(exclude_none=True),
+    )
