@@ -10,7 +10,7 @@ import ctypes
 import gc
 import importlib
 import os
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -54,25 +54,21 @@ class Server:
         self.control = control
         self.functions = functions
         self.channels: dict[int, socket.socket] = {}
+        self.woken, self.wakes = socket.socketpair()
+        self.wakes.setblocking(False)
 
     def serve(self) -> None:
-        woken, wakes = os.pipe()
-        os.set_blocking(wakes, False)
-        os.set_blocking(woken, False)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        """A child that ends wakes us up through a socket, as a channel that comes does."""
+        signal.set_wakeup_fd(self.wakes.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.control, selectors.EVENT_READ)
-            selector.register(woken, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is self.control:
-                        if not self.accept():
-                            self.end()
-                            return
-                    else:
-                        os.read(woken, 4096)
-                        self.reap()
+        while True:
+            ready, _, _ = select.select([self.control, self.woken], [], [])
+            if self.woken in ready:
+                self.woken.recv(4096)
+                self.reap()
+            elif not self.accept():
+                self.end()
+                return
 
     def accept(self) -> bool:
         """Fork a child for the channel that comes. False when the worker is gone."""
@@ -94,7 +90,7 @@ class Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            keep_only(channel)
+            self.close_what_is_not_the_childs()
             child.run(channel, self.functions)
             status = 0
         finally:
@@ -110,17 +106,16 @@ class Server:
                 with suppress(OSError), self.channels.pop(pid) as channel:
                     channel.send(encoded({"ended": os.waitstatus_to_exitcode(status)}), socket.MSG_DONTWAIT)
 
+    def close_what_is_not_the_childs(self) -> None:
+        """By name: libraries have files of their own open, such as the database of PROJ, and would take another file
+        that gets the number of a closed one for theirs."""
+        for end in (self.control, self.woken, self.wakes, *self.channels.values()):
+            end.close()
+
     def end(self) -> None:
         for pid in self.channels:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def keep_only(channel: socket.socket) -> None:
-    """Close every descriptor but the standard ones and the channel: those of other children's channels, too."""
-    kept = channel.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def test_it_knows_no_secret_and_holds_nothing_of_the_workers(sandbox: Sandbox, m
         found = call(fresh, "surroundings")
     fresh.close()
     assert "a secret" not in str(found["environment"]) + found["at_start"]
-    # The standard ones, the channel, and the folder that lists them.
-    assert len(found["descriptors"]) == 5
+    # Its channel.
+    assert found["sockets"] == 1
     assert found["core"] == [0, 0]
     assert found["threads"] == 1
 
