@@ -34,9 +34,16 @@ def workers(app: RunningApp) -> list[psutil.Process]:
     return [child for child in psutil.Process(running.pid).children() if "local.host.worker" in child.cmdline()]
 
 
-def holds_a_source(worker: psutil.Process) -> bool:
-    """Whether it has a file of a job open: it is in stage 1."""
-    return any("vector-etl-" in file.path for file in worker.open_files())
+def readers_of(worker: psutil.Process) -> list[psutil.Process]:
+    """The processes of its sandbox that have a source open: it is in stage 1."""
+    return [child for child in worker.children(recursive=True) if has_a_source_open(child)]
+
+
+def has_a_source_open(process: psutil.Process) -> bool:
+    try:
+        return any("vector-etl-" in file.path for file in process.open_files())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill(flow: Flow, doomed: list[psutil.Process]) -> None:
@@ -64,7 +71,23 @@ def test_a_worker_killed_while_it_splits_the_source(app: RunningApp, flow: Flow,
     blob = flow.put(large_csv, "large.csv")
     job_id = flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=20_000)
     eventually(lambda: any(job_id in chunk for chunk in flow.chunks()), "no chunk was written")
-    kill(flow, [worker for worker in workers(app) if holds_a_source(worker)])
+    kill(flow, [worker for worker in workers(app) if readers_of(worker)])
+    assert_read_in_the_second_attempt(flow, table, job_id)
+
+
+def test_a_reader_killed_by_the_kernel_while_it_splits_the_source(
+    app: RunningApp, flow: Flow, table: str, large_csv: Path
+) -> None:
+    blob = flow.put(large_csv, "large.csv")
+    job_id = flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=20_000)
+    eventually(lambda: any(job_id in chunk for chunk in flow.chunks()), "no chunk was written")
+    before = {worker.pid for worker in workers(app)}
+    kill(flow, [reader for worker in workers(app) for reader in readers_of(worker)])
+    assert_read_in_the_second_attempt(flow, table, job_id)
+    assert {worker.pid for worker in workers(app)} == before
+
+
+def assert_read_in_the_second_attempt(flow: Flow, table: str, job_id: str) -> None:
     job = flow.completed(job_id, patience=30)
     [prepare] = [task for task in flow.status(job_id, verbose="true")["tasks"] if task["stage"] == 1]
     assert prepare["attempt"] == 2
