@@ -18,6 +18,7 @@ from infrastructure.resources import Resources
 from infrastructure.service_bus import ServiceBus
 from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
+from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.gdal_environment import assert_allowed_drivers
 from services.vector.source_file import remove_abandoned_folders
@@ -77,7 +78,7 @@ def machine() -> CoreMachine:
     return CoreMachine(
         StateManager(held.database),
         bus(),
-        Registry(HELLO_WORLD, PROCESS_VECTOR),
+        Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR),
         held,
         settings().retry_policy,
         Patience(settings().outage_patience_seconds),
