@@ -6,6 +6,7 @@ from functools import lru_cache, wraps
 from typing import TypeVar
 
 from core.config import settings
+from core.inspection import Inspections
 from core.machine import CoreMachine, Patience
 from core.state_manager import StateManager
 from core.submission import Submissions
@@ -88,6 +89,11 @@ def machine() -> CoreMachine:
 @once
 def submissions() -> Submissions:
     return Submissions(machine())
+
+
+@once
+def inspections() -> Inspections:
+    return Inspections(submissions(), settings().inspection_seconds)
 
 
 @once
