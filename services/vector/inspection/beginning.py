@@ -12,6 +12,8 @@ import numpy as np
 HEAD_BYTES = 16 << 20
 # For what a GeoJSON says behind its features.
 TAIL_BYTES = 64 << 10
+# GDAL holds a KML in memory as a whole, and takes a second for this much.
+_KML_BYTES = 4 << 20
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _BETWEEN_FEATURES = re.compile(r"[\s,]*")
@@ -117,7 +119,7 @@ def _cut_kml(head: bytes, _tail: bytes) -> bytes | None:
         return None
     finder = _PlacemarkFinder()
     try:
-        finder.parser.Parse(head, False)
+        finder.parser.Parse(head[:_KML_BYTES], False)
     except expat.ExpatError:
         return None
     if finder.last is None:

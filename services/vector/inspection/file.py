@@ -230,10 +230,11 @@ class _FileLook:
         found, sample = self.found, Sample(source)
         found.driver, found.layer = source.driver, source.layer
         found.crs, found.crs_found_in = source.crs_text, source.crs_found_in
-        if not found.layers:
-            found.layers = [Layer(source.layer, source.feature_count, None, source.crs_text)]
         self.read_rows(sample, extension)
         self.look_at_geometry(sample, options)
+        if not found.layers:
+            rows = sample.rows if found.sample_is_whole else None
+            found.layers = [Layer(source.layer, rows, found.geometry_type, found.crs)]
         return sample
 
     def read_rows(self, sample: Sample, extension: str) -> None:

@@ -1,5 +1,6 @@
 """Rows of a source, read the way a job reads them, and what they tell."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from services.vector.source import ReadOptions, SourceBatch, VectorSource
 from services.vector.survey import Survey, counted
 
 # What validity, rejection and extent are judged by.
-CHECKED_ROWS = 50_000
-CHECKED_BYTES = 32 << 20
+CHECKED_ROWS = 20_000
+CHECKED_BYTES = 16 << 20
 # GEOS takes seconds for one that is larger, and may take minutes to repair it.
 LARGEST_CHECKED = 800_000
 EXAMPLES, EXAMPLE_LENGTH = 3, 60
@@ -143,5 +144,9 @@ def bounds(ewkb: pa.BinaryArray) -> list[float] | None:
 
 def examples_of(values: pa.Array) -> list[str]:
     present = values.slice(0, 1000).drop_null()
-    different: list[Any] = list(dict.fromkeys(map(str, present.to_pylist())))
+    different = list(dict.fromkeys(map(as_text, present.to_pylist())))
     return [text if len(text) <= EXAMPLE_LENGTH else f"{text[:EXAMPLE_LENGTH]}…" for text in different[:EXAMPLES]]
+
+
+def as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, bool | list | dict) else str(value)
