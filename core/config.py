@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     allowed_schemas: Names = ("geo",)
     max_source_mb: int = Field(default=2048, ge=1)
     parser_memory_mb: int = Field(default=1024, ge=64)
+    inspection_seconds: float = Field(default=10.0, gt=0)
     max_task_attempts: int = Field(default=3, ge=1, le=10)
     retry_base_seconds: float = Field(default=5.0, gt=0)
     outage_patience_seconds: float = Field(default=120.0, ge=0)

@@ -1,6 +1,7 @@
 """One error family. A class says whether trying again can help; a code is stable and documented."""
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 Details = dict[str, Any]
 
@@ -108,6 +109,20 @@ class WorkerLost(AppError):
 
 class Fenced(Exception):
     """This attempt is no longer the task's current one: stop, write nothing, say nothing."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason why something would be refused, told before it is tried, with the code and message of that error."""
+
+    code: str
+    message: str
+    parameter: str | None = None
+    remedy: str | None = None
+
+    @classmethod
+    def of(cls, error: AppError) -> Self:
+        return cls(error.code, error.message, getattr(error, "parameter", None), getattr(error, "remedy", None))
 
 
 def describe(error: Exception) -> dict[str, Any]:

@@ -62,28 +62,26 @@ class Submissions:
 
     def settle(self, job_type: JobType, params: BaseModel, new: NewJob) -> tuple[Submission, Job]:
         existing = self.state.get_job(new.job_id)
-        if existing and existing.status.is_open:
-            return Submission(existing.status), existing
-        if existing and existing.status == JobStatus.COMPLETED and self.stands(job_type, existing):
-            return Submission.ALREADY_COMPLETED, existing
+        if existing and (standing := self.standing(job_type, existing)):
+            return standing, existing
         for check in job_type.checks:
             check(params, self.machine.resources)
         return self.write(existing, new) or self.settle(job_type, params, new)
 
-    def stands(self, job_type: JobType, job: Job) -> bool:
+    def standing(self, job_type: JobType, job: Job) -> Submission | None:
+        """The answer to a request whose job is at work already, or whose outcome is still there."""
+        if job.status.is_open:
+            return Submission(job.status)
         run = Run(job.job_id, job.run, job.parameters, job_type, self.state)
-        return job_type.stands(run, self.machine.resources)
+        stands = job.status == JobStatus.COMPLETED and job_type.stands(run, self.machine.resources)
+        return Submission.ALREADY_COMPLETED if stands else None
 
     def write(self, existing: Job | None, new: NewJob) -> tuple[Submission, Job] | None:
         try:
             job = self.state.restart_job(existing, new) if existing else self.state.insert_job(new)
         except AlreadyTaken:
-            holder = self.state.holder_of(new.exclusive_key or "")
-            raise Conflict(
-                f"another job is working on {new.exclusive_key}; wait for it to end, then submit again",
-                code="table_busy",
-                details={"job_id": holder},
-            ) from None
+            key = new.exclusive_key or ""
+            raise busy(key, self.state.holder_of(key)) from None
         if job:
             return Submission.RESUBMITTED if existing else Submission.CREATED, job
         # Somebody submitted the same at the same time and was first.
@@ -95,6 +93,14 @@ class Submissions:
             self.machine.send_job(job.job_id, job.run, job.stage)
         except Unavailable as outage:
             log.warning("job message not sent yet", extra={"reason": outage.message})
+
+
+def busy(exclusive_key: str, holder: str | None) -> Conflict:
+    return Conflict(
+        f"another job is working on {exclusive_key}; wait for it to end, then submit again",
+        code="table_busy",
+        details={"job_id": holder},
+    )
 
 
 def parse(job_type: JobType, given: Mapping[str, Any]) -> BaseModel:

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, get_args, get_origin, 
 
 from pydantic import BaseModel
 
+from core.errors import Refusal
 from core.ports import Transaction
 
 R = TypeVar("R", bound=BaseModel)
@@ -84,13 +85,30 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a look at a job's input told, as JSON, and what the job would fail with."""
+
+    facts: dict[str, Any]
+    refusals: Sequence[Refusal]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """How a job's input can be looked at before the job is submitted. `look(params, source, resources)` writes nothing.
+    `stand_ins`: values of parameters that a look can do without; they take the place of wrong and missing ones."""
+
+    look: Callable[[Any, Mapping[str, Any], Any], Look]
+    stand_ins: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class JobType:
     """`source(params, resources)` returns the facts about the input that, with the parameters, identify the job; it and
     the `checks` run at submission and raise InvalidInput, Conflict or NotFound.
     `exclusive_key(params)` names what only one active job may write. `stands(params, run, resources)` tells whether a
     completed job's outcome is still there. `release(job_id, run, resources)` removes what a run leaves behind, however
     it ended; running it twice changes nothing. `leftovers(resources)` names the runs, open ones too, that have
-    something in the world which release would remove."""
+    something in the world which release would remove. `inspection`: how to look before submitting, where one can."""
 
     name: str
     params: type[BaseModel]
@@ -102,6 +120,7 @@ class JobType:
     stands: Callable[[RunView, Any], bool] = lambda _run, _resources: True
     release: Callable[[str, int, Any], None] = lambda _job_id, _run, _resources: None
     leftovers: Callable[[Any], Iterable[tuple[str, int]]] = lambda _resources: ()
+    inspection: Inspection | None = None
 
     def stage(self, number: int) -> Stage:
         """The stage with this number, from 1."""

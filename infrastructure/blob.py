@@ -53,9 +53,18 @@ class BlobRepository:
 
     def download(self, name: str, path: Path, *, container: str | None = None, etag: str | None = None) -> None:
         """Stream the blob into a file. Raises InvalidInput "source_changed" when it is not the one with `etag`."""
-        match: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
         with translate_errors(name), path.open("wb") as file:
-            self._in(container).download_blob(name, **match).readinto(file)
+            self._in(container).download_blob(name, **only(etag)).readinto(file)
+
+    def download_range(
+        self, name: str, path: Path, offset: int, length: int, *, container: str | None = None, etag: str | None = None
+    ) -> None:
+        """Put a range of the blob, cut at the blob's end, into the file at the same offset; the file is made when it is
+        not there. Raises InvalidInput "source_changed" as `download` does."""
+        path.touch()
+        with translate_errors(name), path.open("r+b") as file:
+            file.seek(offset)
+            self._in(container).download_blob(name, offset=offset, length=length, **only(etag)).readinto(file)
 
     def read(self, name: str) -> bytes:
         with translate_errors(name):
@@ -85,6 +94,11 @@ class BlobRepository:
 
     def _in(self, container: str | None) -> ContainerClient:
         return self._service.get_container_client(container or self._container)
+
+
+def only(etag: str | None) -> dict[str, Any]:
+    """Options of a download that refuses other bytes than those with the ETag."""
+    return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
 
 
 def delete_if_there(container: ContainerClient, name: str) -> None:

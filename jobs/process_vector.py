@@ -13,8 +13,9 @@ from core.models.results import (
     UploadParams,
 )
 from core.models.vector import ProcessVectorParams
-from core.workflow import JobType, RunView, Stage
+from core.workflow import Inspection, JobType, RunView, Stage
 from services.vector.checks import blob_exists, csv_geometry_params, table_key, table_not_exists, table_stands
+from services.vector.inspection.look import look_at_source
 from services.vector.leftovers import leftovers, release
 from services.vector.process_vector_tasks import process_vector_prepare, process_vector_upload
 from services.vector.publishing import add_up, create_vector_stac
@@ -68,6 +69,9 @@ def sum_by_step(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return {step: round(sum(part.get(step, 0.0) for part in parts), 4) for step in steps}
 
 
+# Neither where the table goes nor which columns are its geometry need to be known to look at a file.
+STAND_INS = {"table_name": "_", "schema": "_", "lat_name": None, "lon_name": None, "wkt_column": None}
+
 PROCESS_VECTOR = JobType(
     "process_vector",
     params=ProcessVectorParams,
@@ -89,4 +93,5 @@ PROCESS_VECTOR = JobType(
     stands=table_stands,
     release=release,
     leftovers=leftovers,
+    inspection=Inspection(look_at_source, stand_ins=STAND_INS),
 )

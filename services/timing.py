@@ -31,6 +31,26 @@ class Stopwatch:
         return {step: round(total, 4) for step, total in self._totals.items()}
 
 
+class OutOfTime(Exception):
+    """What was to be done within a time is not done."""
+
+
+class Deadline:
+    """The end of a span of time that begins now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, not below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self) -> None:
+        if not self.left:
+            raise OutOfTime
+
+
 def peak_memory_mb() -> float:
     """High-water of this process's resident memory, in MB. ru_maxrss is KB on Linux and bytes on macOS."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,6 +6,7 @@ from functools import lru_cache, wraps
 from typing import TypeVar
 
 from core.config import settings
+from core.inspection import Inspections
 from core.machine import CoreMachine, Patience
 from core.state_manager import StateManager
 from core.submission import Submissions
@@ -19,6 +20,7 @@ from infrastructure.sandbox import Sandbox
 from infrastructure.service_bus import ServiceBus
 from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
+from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.parsed import PARSE
 from services.vector.source_file import remove_abandoned_folders
@@ -77,7 +79,7 @@ def machine() -> CoreMachine:
     return CoreMachine(
         StateManager(held.database),
         bus(),
-        Registry(HELLO_WORLD, PROCESS_VECTOR),
+        Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR),
         held,
         settings().retry_policy,
         Patience(settings().outage_patience_seconds),
@@ -87,6 +89,11 @@ def machine() -> CoreMachine:
 @once
 def submissions() -> Submissions:
     return Submissions(machine())
+
+
+@once
+def inspections() -> Inspections:
+    return Inspections(submissions(), settings().inspection_seconds)
 
 
 @once

@@ -82,6 +82,15 @@ SELECT m.job_id, m.run, m.feature_count
   JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = m.schema_name
  WHERE m.schema_name = %(schema)s AND m.table_name = %(table)s;
 
+-- publication
+-- What the app published under the name, whether its table is still there or not.
+SELECT job_id, run, feature_count AS rows, geometry_type, bbox, stac_collection, stac_item
+  FROM geo.table_metadata
+ WHERE schema_name = %(schema)s AND table_name = %(table)s;
+
+-- forget_publication
+DELETE FROM geo.table_metadata WHERE schema_name = %(schema)s AND table_name = %(table)s;
+
 -- record_publication
 INSERT INTO geo.table_metadata (
     schema_name, table_name, job_id, run, title, description, attribution, license, keywords, feature_count,
@@ -123,6 +132,12 @@ SELECT pgstac.upsert_collection(%(collection)s);
 
 -- upsert_item
 SELECT pgstac.upsert_item(%(item)s);
+
+-- has_item
+SELECT id FROM pgstac.items WHERE collection = %(collection)s AND id = %(id)s;
+
+-- delete_item
+SELECT pgstac.delete_item(%(id)s, %(collection)s);
 
 -- versions
 SELECT current_setting('server_version') AS postgres,

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.errors import InvalidInput
+from services.timing import Deadline
 
 _SHAPEFILE_PARTS = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg"})
 _SINGLE_FILES = frozenset({".gpkg", ".geojson", ".json", ".kml", ".csv"})
+_TEXT_FILES = frozenset({".geojson", ".json", ".kml", ".csv"})
 _ARCHIVES = frozenset({".zip", ".kmz", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 _BLOCK = 1 << 20
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)
@@ -22,6 +24,8 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSErro
 @dataclass(frozen=True)
 class ArchiveLimits:
     """total_bytes: extracted. ratio: extracted to stored, judged once more than `ratio_from_bytes` came out.
+    text_bytes: of a text file only its beginning is extracted, followed by a hole up to its announced size.
+    deadline: past it, extracting raises OutOfTime.
 
     Deflate reaches 1032; blank-padded .dbf files come to 300.
     """
@@ -30,6 +34,8 @@ class ArchiveLimits:
     total_bytes: int = 4 << 30
     ratio: int = 400
     ratio_from_bytes: int = 64 << 20
+    text_bytes: int | None = None
+    deadline: Deadline | None = None
 
 
 DEFAULT_LIMITS = ArchiveLimits()
@@ -162,6 +168,9 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, bu
             while block := packed.read(_BLOCK):
                 budget.spend(len(block))
                 file.write(block)
+                if budget.is_enough(target, file.tell()):
+                    file.truncate(max(file.tell(), member.file_size))
+                    break
     except FileExistsError as error:
         raise InvalidInput("unsafe_archive", f"The archive is refused: it has {target.name} twice.") from error
     except _BROKEN as error:
@@ -175,7 +184,13 @@ class _Budget:
     stored: int
     spent: int = 0
 
+    def is_enough(self, target: Path, size: int) -> bool:
+        most = self.limits.text_bytes if target.suffix in _TEXT_FILES else None
+        return most is not None and size >= most
+
     def spend(self, size: int) -> None:
+        if self.limits.deadline:
+            self.limits.deadline.check()
         self.spent += size
         if self.spent > self.limits.total_bytes:
             raise _too_large(f"it holds more than {self.limits.total_bytes} bytes")

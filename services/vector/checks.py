@@ -3,6 +3,7 @@
 from typing import Any
 
 from core.errors import InvalidInput, NotFound
+from core.models.unpublish import UnpublishVectorParams
 from core.models.vector import ProcessVectorParams
 from core.sql import publishing
 from core.workflow import RunView
@@ -65,7 +66,7 @@ def allowed(parameter: str, value: str, names: tuple[str, ...]) -> None:
         )
 
 
-def table_key(params: ProcessVectorParams) -> str:
+def table_key(params: ProcessVectorParams | UnpublishVectorParams) -> str:
     """Only one active job may write a table."""
     return f"table {params.schema_name}.{params.table_name}"
 

@@ -168,7 +168,7 @@ class VectorToPostGISHandler:
             return None
         refuse_occupied(tx, target)
         rights = rights_of(tx, target)
-        tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
+        self.drop(tx, target)
         return rights
 
     def lock(self, tx: Transaction, target: Target) -> None:
@@ -178,7 +178,15 @@ class VectorToPostGISHandler:
         """
         if relation_kind(tx, target) is not None:
             refuse_occupied(tx, target)
-            lock_patiently(tx, sql.Identifier(target.schema, target.table))
+            self.lock_existing(tx, target)
+
+    def lock_existing(self, tx: Transaction, target: Target) -> None:
+        """Keep everybody from a table that is there until the transaction ends. Raises InUse."""
+        lock_patiently(tx, sql.Identifier(target.schema, target.table))
+
+    def drop(self, tx: Transaction, target: Target) -> None:
+        """Without CASCADE: what depends on the table is not ours to drop."""
+        tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
 
     def measure(self, tx: Transaction, job_id: str, run: int) -> tuple[int, list[float] | None]:
         """Rows of the staging table and their extent: west, south, east, north in degrees; None without rows."""
@@ -265,7 +273,7 @@ def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
                 return
         except LockNotAvailable:
             time.sleep(pause)
-    raise InUse("other transactions keep the table in use; it cannot be replaced just now", code="table_in_use")
+    raise InUse("other transactions keep the table in use; it cannot be replaced or dropped now", code="table_in_use")
 
 
 def free_name(tx: Transaction, target: Target, suffix: str) -> str:

@@ -130,10 +130,9 @@ class Publication:
             interval=interval,
             etl=self.provenance(),
         )
-        reason = pgstac.why_unusable(tx) or pgstac.upsert(tx, stac_vector.collection(), item)
-        if reason:
+        if reason := pgstac.upsert(tx, stac_vector.collection(), item):
             log.warning("published without a STAC item", extra={"reason": reason})
-            return None, reason
+            return None, f"no STAC item was written, because {reason}"
         return StacReference(collection=stac_vector.COLLECTION, item_id=item["id"]), None
 
     def provenance(self) -> dict[str, Any]:

@@ -81,11 +81,11 @@ def _refuse_unlikely_lon_lat(path: Path, layout: CsvFormat, columns: WellKnownTe
 
 
 def _batches(path: Path, layout: CsvFormat, columns: GeometryColumns) -> Iterator[SourceBatch]:
-    for rows in _text_batches(path, layout):
+    for rows in text_batches(path, layout):
         yield columns.split(rows)
 
 
-def _text_batches(path: Path, layout: CsvFormat) -> Iterator[pa.RecordBatch]:
+def text_batches(path: Path, layout: CsvFormat) -> Iterator[pa.RecordBatch]:
     """Record batches of strings, one block of the file each. Only an unquoted empty value is null."""
     ragged = _RaggedRow()
     try:

@@ -62,6 +62,12 @@ def refuse_empty(survey: Survey) -> None:
 
 def refuse_unknown_columns(params: ProcessVectorParams, columns: list[ColumnInfo]) -> None:
     """Columns that the request names must be there, under the name the table gives them."""
+    for error in unknown_columns(params, columns):
+        raise error
+
+
+def unknown_columns(params: ProcessVectorParams, columns: list[ColumnInfo]) -> Iterator[InvalidInput]:
+    """What is wrong with each of the columns that the request names."""
     types = {column.name: column.pg_type for column in columns}
     wanted = [("indexes.attributes", name) for name in params.indexes.attributes]
     wanted += [("indexes.temporal", name) for name in params.indexes.temporal]
@@ -69,11 +75,11 @@ def refuse_unknown_columns(params: ProcessVectorParams, columns: list[ColumnInfo
     for parameter, name in wanted:
         if name not in types:
             available = ", ".join(types)
-            raise InvalidInput(
+            yield InvalidInput(
                 "column_not_found", f"column {name!r} not found; available: {available}.", parameter=parameter
             )
-        if parameter != "indexes.attributes" and types[name] not in TEMPORAL_TYPES:
-            raise InvalidInput(
+        elif parameter != "indexes.attributes" and types[name] not in TEMPORAL_TYPES:
+            yield InvalidInput(
                 "not_temporal",
                 f"column {name!r} is {types[name]}, not a date or timestamp.",
                 parameter=parameter,

@@ -46,10 +46,14 @@ def refuse_existing(target: Target, kind: str) -> None:
         )
 
 
+def dependents(tx: Transaction, target: Target) -> list[str]:
+    """The views and tables that stand on the table."""
+    return [row["name"] for row in tx.all(publishing.dependents, schema=target.schema, table=target.table)]
+
+
 def refuse_dependents(tx: Transaction, target: Target) -> None:
     """Raises InvalidInput when views or foreign keys stand on the table: replacing it would break them."""
-    names = [row["name"] for row in tx.all(publishing.dependents, schema=target.schema, table=target.table)]
-    if names:
+    if names := dependents(tx, target):
         raise InvalidInput(
             "table_has_dependents",
             f"{target} cannot be replaced, because {', '.join(names)} depends on it.",

@@ -1,6 +1,6 @@
 """What must hold after every run, whatever failed in it. Each check tells what is wrong, or nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from core.models.enums import JobStatus
 from core.models.job import Job
@@ -42,7 +42,7 @@ def problems(world: World, expected: Expected) -> list[str]:
     found = [*left_behind(world), *still_open(world), *catalog(world, expected), *tables(world, expected)]
     found += [*history(world), *quiet(world), *unread(world, expected)]
     for job, status in expected.ends:
-        found += ending(world, job, status, expected.runs.get(job.job_id, 1))
+        found += ending(world, job, status, expected.runs.get(job.job_id, 1), expected.tables)
     return found
 
 
@@ -70,17 +70,17 @@ def left_behind(world: World) -> Iterator[str]:
         yield f"the temporary folder {path.name} is left"
 
 
-def ending(world: World, job: Job, status: JobStatus, run: int) -> Iterator[str]:
+def ending(world: World, job: Job, status: JobStatus, run: int, tables: Container[str]) -> Iterator[str]:
     ended = world.rows("SELECT status, run, error::text, stage FROM app.jobs WHERE job_id = %s", job)
     if ended[0][:2] != (status, run):
         yield f"the job should be {status} in run {run}, but is {ended[0]}"
     runs = world.rows("SELECT run, status FROM app.job_runs WHERE job_id = %s ORDER BY run", job)
     if runs != [(n, status) for n in range(1, run + 1)]:
         yield f"the history of the job's runs is {runs}"
-    if status == JobStatus.COMPLETED and ended[0][3] != 4:
+    if status == JobStatus.COMPLETED and ended[0][3] != job.total_stages + 1:
         yield f"completed, but at stage {ended[0][3]}"
     yield from counters(world, job, status)
-    if ended[0][0] == status == JobStatus.COMPLETED:
+    if ended[0][0] == status == JobStatus.COMPLETED and job.parameters["table_name"] in tables:
         yield from receipt(world, job)
 
 
@@ -107,7 +107,7 @@ def counters(world: World, job: Job, status: JobStatus) -> Iterator[str]:
             yield f"run {run} stage {stage} counts {expected}/{completed}/{failed}, its tasks {tasks}/{done}/{lost}"
     if status == JobStatus.COMPLETED and [(row[2], row[1]) for row in rows if row[2] != row[3]]:
         yield f"completed with open stages: {rows}"
-    if status == JobStatus.COMPLETED and len(rows) != 3:
+    if status == JobStatus.COMPLETED and {row[1] for row in rows} != {*range(1, job.total_stages + 1)}:
         yield f"completed with {len(rows)} stages"
 
 
@@ -127,7 +127,11 @@ def tables(world: World, expected: Expected) -> Iterator[str]:
 
 def catalog(world: World, expected: Expected) -> Iterator[str]:
     """Metadata, item and indexes are those of the run that published the table."""
-    publishers = {job.parameters["table_name"]: job for job, status in expected.ends if status == JobStatus.COMPLETED}
+    publishers = {
+        job.parameters["table_name"]: job
+        for job, status in expected.ends
+        if status == JobStatus.COMPLETED and job.parameters["table_name"] in expected.tables
+    }
     query = """
         SELECT m.table_name, m.job_id, m.feature_count, i.content->'properties'->>'etl:job_id',
                (i.content->'properties'->>'table:row_count')::bigint,
@@ -151,6 +155,9 @@ def catalog(world: World, expected: Expected) -> Iterator[str]:
             yield f"{name} has {indexes} indexes, {keys} primary keys"
     for name in publishers:
         yield f"{name} has no metadata"
+    query = "SELECT id FROM pgstac.items WHERE id NOT IN (SELECT stac_item FROM geo.table_metadata)"
+    for (name,) in world.rows(query):
+        yield f"the item {name} describes no table"
 
 
 def history(world: World) -> Iterator[str]:

@@ -38,6 +38,8 @@ STATEMENTS = {
         r"INSERT INTO app\.batches": "write ledger",
         r"DELETE FROM app\.batches": "clear ledger",
         r"INSERT INTO geo\.table_metadata": "write metadata",
+        r"DELETE FROM geo\.table_metadata": "delete metadata",
+        r"SELECT pgstac\.delete_item": "delete item",
         r"SELECT pgstac\.upsert_collection": "upsert collection",
         r"SELECT pgstac\.upsert_item": "upsert item",
     }.items()

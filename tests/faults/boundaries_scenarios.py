@@ -59,6 +59,18 @@ def shapefile(world: World) -> Expected:
     return Expected([(job, COMPLETED)], {"shapes": SHAPE_ROWS})
 
 
+def taken_back(world: World) -> Expected:
+    """A table is loaded, taken back, and loaded again."""
+    loaded = world.submit(NEW, table_name="u", **CSV)
+    settle_job(world, loaded)
+    back = world.unpublish("u")
+    settle_job(world, back)
+    world.submit(NEW, table_name="u", **CSV)
+    settle_job(world, loaded)
+    world.unpublish("u")
+    return Expected([(loaded, COMPLETED), (back, COMPLETED)], runs={loaded.job_id: 2, back.job_id: 2})
+
+
 def nothing_usable(world: World) -> Expected:
     return Expected([(world.submit(NONE, overwrite=True, **CSV), FAILED)])
 
@@ -278,6 +290,7 @@ KEEP = "parsed > keep: commit"
 SCENARIOS = (
     Scenario("overwrite", overwrite),
     Scenario("shapefile", shapefile),
+    Scenario("taken back", taken_back),
     Scenario("nothing usable", nothing_usable),
     Scenario("table appears", table_appears),
     Scenario("cannot be planned", cannot_be_planned),

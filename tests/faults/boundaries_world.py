@@ -28,6 +28,7 @@ from infrastructure.blob import open_service
 from infrastructure.resources import Resources
 from infrastructure.service_bus import ServiceBus
 from jobs.process_vector import PROCESS_VECTOR
+from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
 from services.vector.source_file import remove_abandoned_folders
 from tests.conftest import sandbox
@@ -91,6 +92,10 @@ class World:
     def submit(self, blob_name: str, **params: Any) -> Job:
         given = {"blob_name": blob_name, "table_name": "t"} | params
         return self.client(lambda: Submissions(self.machine).submit("process_vector", given))[1]
+
+    def unpublish(self, table_name: str) -> Job:
+        given = {"table_name": table_name}
+        return self.client(lambda: Submissions(self.machine).submit("unpublish_vector", given))[1]
 
     def cancel(self, job: Job) -> None:
         self.client(lambda: self.machine.cancel(job))
@@ -246,7 +251,7 @@ def opened(
     machine = CoreMachine(
         StateManager(database),
         bus,
-        Registry(PROCESS_VECTOR),
+        Registry(PROCESS_VECTOR, UNPUBLISH_VECTOR),
         Resources(settings, database, bronze, silver, sandbox()),
         RetryPolicy(base_seconds=0.01),
         Patience(postponed=15.0),

@@ -25,7 +25,7 @@ from tests.faults.boundaries_source import effects_in, imports_in, unlisted_plac
 
 JOB, TASK = "process_job_message > enter_stage", "process_task_message"
 WRITE = f"{TASK} > handle > process_vector_prepare > write_chunks > write"
-SWAP = f"{TASK} > complete_task > publish > VectorToPostGISHandler"
+SWAP = f"{TASK} > complete_task > publish > _make_room > VectorToPostGISHandler"
 # Each with the number of times it is reached until then, in the first scenario.
 DANGEROUS = {
     "the tasks of a stage are written": (f"{JOB} > StateManager.start_stage: commit", 2),
@@ -35,7 +35,7 @@ DANGEROUS = {
     "a batch is loaded": (f"{TASK} > handle > process_vector_upload: commit", 1),
     "the last task of a stage is completed": (f"{TASK} > StateManager.complete_task: commit", 4),
     "a job is sent to its next stage": (f"{TASK} > record > CoreMachine.send_job: bus send", 2),
-    "the old table is dropped": (f"{SWAP}._make_room: drop table", 1),
+    "the old table is dropped": (f"{SWAP}.drop: drop table", 1),
     "the new table is published": (f"{TASK} > StateManager.complete_task: commit", 5),
 }
 FAULTS = {(name, way): Fault(boundary, way, n) for name, (boundary, n) in DANGEROUS.items() for way in Way}

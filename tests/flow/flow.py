@@ -1,5 +1,6 @@
 """What a client of the app does: put a file into the container, submit a job, follow it, look at the table."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,16 @@ class Flow:
 
     def post(self, body: Any, job_type: str = "process_vector") -> httpx.Response:
         return self.http.post(f"/api/jobs/submit/{job_type}", json=body)
+
+    def inspect(self, body: Any, job_type: str = "process_vector") -> Json:
+        """What a look tells, having made sure that it wrote nothing."""
+        before = self.relations(), self.chunks()
+        with self.nothing_accepted():
+            answer = self.http.post(f"/api/jobs/inspect/{job_type}", json=body)
+        assert (self.relations(), self.chunks()) == before
+        assert answer.status_code == 200, answer.text
+        told: Json = json.loads(answer.text, parse_constant=refuse_constant)
+        return told
 
     def submit(self, blob: str, table: str, **parameters: Any) -> str:
         """Submit a file that must be accepted. Returns the job's id."""
@@ -165,6 +176,17 @@ class Flow:
     def there(self, table: str, schema: str = "geo") -> bool:
         return bool(self.types(table, schema))
 
+    def relations(self) -> list[Row]:
+        """Every table, view and index, and how many rows the app's own tables have."""
+        counted = ", ".join(
+            f"(SELECT count(*) FROM {name}) AS {name.split('.')[1]}"  # noqa: S608
+            for name in ("app.jobs", "app.tasks", "app.batches", "geo.table_metadata")
+        )
+        return [
+            self.one(f"SELECT {counted}"),
+            *self.all("SELECT oid, relname FROM pg_class WHERE oid > 16384 ORDER BY 1"),
+        ]
+
     def jobs(self) -> int:
         count: int = self.one("SELECT count(*) FROM app.jobs")["count"]
         return count
@@ -202,6 +224,10 @@ class Flow:
         eventually(lambda: not self.chunks(), "chunks are left")
         eventually(lambda: not self.staging(), "staging tables are left")
         eventually(lambda: not self.all("SELECT * FROM app.batches"), "batches are left")
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
 
 
 def eventually(holds: Callable[[], bool], otherwise: str, patience: float = 10.0) -> None:

@@ -23,6 +23,7 @@ from infrastructure.migrate import migrate
 from infrastructure.postgresql import PostgresDatabase
 from infrastructure.resources import Resources
 from jobs.process_vector import PROCESS_VECTOR
+from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from tests.conftest import Database, sandbox
 from tests.core.conftest import HeldBus
 from tests.infrastructure.conftest import UNUSED, settings_from
@@ -49,6 +50,14 @@ class Etl:
     def submit(self, blob_name: str, **params: Any) -> Job:
         given = {"blob_name": blob_name, "table_name": "t", "lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
         return Submissions(self.machine).submit("process_vector", given | params)[1]
+
+    def submit_unpublish(self, table_name: str = "t") -> Job:
+        return Submissions(self.machine).submit("unpublish_vector", {"table_name": table_name})[1]
+
+    def unpublish(self) -> Job:
+        job = self.submit_unpublish()
+        self.finish()
+        return self.job(job)
 
     def next_job(self) -> None:
         self.machine.process_job_message(JobMessage.model_validate(self.bus.jobs.pop(0).body))
@@ -107,7 +116,7 @@ def etl_on(settings: Settings, postgres: PostgresDatabase, url: str, blob_storag
     bronze, silver = BlobRepository.for_zone(settings, "bronze"), BlobRepository.for_zone(settings, "silver")
     resources, bus = Resources(settings, postgres, bronze, silver, sandbox()), HeldBus()
     retry = RetryPolicy(base_seconds=0.01)
-    machine = CoreMachine(StateManager(postgres), bus, Registry(PROCESS_VECTOR), resources, retry)
+    machine = CoreMachine(StateManager(postgres), bus, Registry(PROCESS_VECTOR, UNPUBLISH_VECTOR), resources, retry)
     container = ContainerClient.from_connection_string(blob_storage, "bronze")
     return Etl(settings, postgres, url, bus, machine, container)
 

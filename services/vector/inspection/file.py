@@ -1,0 +1,347 @@
+"""What a file is like, as plain data: one function from a path, what the request says of it, and limits."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from core.errors import InvalidInput, Refusal
+from services.timing import Deadline, OutOfTime
+from services.vector.archives import ArchiveLimits, extracted_kml, extracted_source
+from services.vector.columns import ColumnPlan, plan_columns
+from services.vector.converters import open_source
+from services.vector.csv_format import read_csv_format
+from services.vector.file_signature import refuse_wrong_content
+from services.vector.geometry import GeometryOptions
+from services.vector.inspection import warnings
+from services.vector.inspection.beginning import HEAD_BYTES, TAIL_BYTES, beginning, is_large_text, is_text
+from services.vector.inspection.candidates import Candidates, candidates
+from services.vector.inspection.csv_columns import suspected_decimal, text_columns, without_geometry
+from services.vector.inspection.encoding import Encoding, csv_encoding, shapefile_encoding, xml_encoding
+from services.vector.inspection.layers import Bounds, Layer, layers_of
+from services.vector.inspection.sample import Checked, Sample
+from services.vector.inspection.warnings import Warned
+from services.vector.source import ReadOptions, VectorSource
+from services.vector.survey import listed, refuse_empty
+
+# Of files that say themselves how many rows they have.
+SAMPLE_ROWS = 250_000
+_WGS84 = "EPSG:4326"
+_ARCHIVES: dict[str, Callable[[Path, ArchiveLimits], AbstractContextManager[Path]]] = {
+    "zip": extracted_source,
+    "kmz": extracted_kml,
+}
+
+
+@dataclass
+class Findings:
+    """Everything that was found out, JSON-able with `asdict`. None: not known.
+
+    complete: nothing was left out for want of time. needs_all: the beginning of the file holds no whole record.
+    rows: of the whole source; rows_found_in: `counted`, `file` or `estimated`. sample_bytes: in Arrow's memory.
+    """
+
+    complete: bool = True
+    needs_all: bool = False
+    refusals: list[Refusal] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    driver: str | None = None
+    layers: list[Layer] = field(default_factory=list)
+    layer: str | None = None
+    crs: str | None = None
+    crs_found_in: str | None = None
+    encoding: Encoding | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    columns: list[dict[str, Any]] | None = None
+    renamed: list[dict[str, Any]] = field(default_factory=list)
+    geometry_type: str | None = None
+    geometry_types: dict[str, int] = field(default_factory=dict)
+    without_geometry: int = 0
+    with_z: int = 0
+    checked: Checked | None = None
+    candidates: Candidates = field(default_factory=Candidates)
+    assumed: dict[str, Any] = field(default_factory=dict)
+    bbox: list[float] | None = None
+    bbox_found_in: str | None = None
+    rows: int | None = None
+    rows_found_in: str | None = None
+    sample_rows: int = 0
+    sample_batches: int = 0
+    sample_bytes: int = 0
+    sample_is_whole: bool = False
+
+
+def inspect_file(
+    path: Path,
+    extension: str,
+    options: ReadOptions,
+    geometry: GeometryOptions | None = None,
+    *,
+    seconds: float,
+    beginnings: bool = True,
+) -> dict[str, Any]:
+    """Look at a local file for at most about `seconds`, without writing anything but files beside it.
+
+    beginnings: of a large text only the beginning and the end are looked at, and need to be there (`is_large_text`).
+    Never raises for what is wrong with the file: that is in `refusals`, with the codes that a job would fail with.
+    Returns `Findings` as plain data.
+    """
+    look = _FileLook(options, geometry or GeometryOptions(), Deadline(seconds), beginnings=beginnings)
+    try:
+        look.at(path, extension.lower().lstrip("."))
+    except InvalidInput as error:
+        look.refuse(error)
+    except OutOfTime:
+        look.found.complete = False
+    return asdict(look.found)
+
+
+def inspect_signature(path: Path, extension: str) -> dict[str, Any]:
+    """As `inspect_file`, for a file that is not all there: only whether its first bytes are what its name says."""
+    found = Findings(complete=False)
+    try:
+        refuse_wrong_content(path, extension.lower().lstrip("."))
+    except InvalidInput as error:
+        found.refusals.append(Refusal.of(error))
+    return asdict(found)
+
+
+class _FileLook:
+    def __init__(
+        self, options: ReadOptions, geometry: GeometryOptions, deadline: Deadline, *, beginnings: bool
+    ) -> None:
+        self.options = options
+        self.beginnings = beginnings
+        self.geometry = geometry
+        self.deadline = deadline
+        self.found = Findings()
+        self.is_cut = False
+
+    def refuse(self, error: InvalidInput) -> None:
+        refusal = Refusal.of(error)
+        if refusal not in self.found.refusals:
+            self.found.refusals.append(refusal)
+
+    def warn(self, warned: Iterator[Warned]) -> None:
+        self.found.warnings += warned
+
+    # The file
+
+    def at(self, path: Path, extension: str) -> None:
+        refuse_wrong_content(path, extension)
+        if extension in _ARCHIVES:
+            most = HEAD_BYTES + TAIL_BYTES if self.beginnings else None
+            limits = ArchiveLimits(text_bytes=most, deadline=self.deadline)
+            with _ARCHIVES[extension](path, limits) as member:
+                return self.at(member, member.suffix.lower().lstrip("."))
+        if not (self.beginnings and is_large_text(path, extension)):
+            return self.at_records(path, path, extension)
+        records = beginning(path, extension)
+        if records is None:
+            self.found.complete, self.found.needs_all = False, True
+            return None
+        return self.at_records(path, records, extension)
+
+    def at_records(self, path: Path, records: Path, extension: str) -> None:
+        """records: the file, or the whole records of its beginning."""
+        self.is_cut = records != path
+        self.describe_text(records, extension)
+        if extension not in ("csv", "geojson", "json"):
+            self.found.layers = self.described_layers(records)
+        self.deadline.check()
+        sample = self.sampled(records, extension)
+        if sample is not None:
+            self.count(sample, path.stat().st_size / records.stat().st_size)
+
+    def described_layers(self, path: Path) -> list[Layer]:
+        layers = layers_of(path)
+        return [replace(layer, features=None, bounds=None) for layer in layers] if self.is_cut else layers
+
+    def describe_text(self, path: Path, extension: str) -> None:
+        if extension == "csv":
+            self.describe_csv(path)
+        elif extension == "shp" and path.with_suffix(".dbf").exists():
+            self.found.encoding = shapefile_encoding(path, self.options)
+        elif extension == "kml":
+            self.found.encoding = xml_encoding(path)
+        elif extension in ("geojson", "json", "gpkg"):
+            self.found.encoding = Encoding("utf-8", 1.0, "format")
+        self.warn(warnings.of_encoding(self.found.encoding))
+
+    def describe_csv(self, path: Path) -> None:
+        layout = read_csv_format(path, self.options.converter_params)
+        found = self.found
+        found.delimiter, found.decimal = layout.delimiter, layout.decimal
+        found.encoding = csv_encoding(path, self.options, layout.encoding, is_cut=self.is_cut)
+        columns = text_columns(path, layout)
+        found.candidates = candidates(columns, layout.decimal)
+        if not self.options.converter_params.get("decimal"):
+            self.warn(warnings.of_decimal(suspected_decimal(columns, layout.decimal)))
+
+    # The rows
+
+    def sampled(self, path: Path, extension: str) -> Sample | None:
+        """Read rows as a job would. What stands in the way is noted and, where that can be, assumed."""
+        options, mended = self.options, set[str]()
+        while True:
+            try:
+                with open_source(path, extension, options) as source:
+                    return self.read(source, options, extension)
+            except InvalidInput as error:
+                self.refuse(error)
+                changes = None if error.code in mended else self.assumption(error)
+                mended.add(error.code)
+            if changes is None:
+                return self.columns_only(path, extension)
+            self.found.assumed |= changes
+            options = replace(options, **changes)
+
+    def assumption(self, error: InvalidInput) -> dict[str, Any] | None:
+        """What to go on with after a refusal that a parameter would mend."""
+        layers: dict[str, int] = error.details.get("layers", {})
+        match error.code:
+            case "crs_missing":
+                return {"source_crs": _WGS84}
+            case "invalid_crs":
+                return {"source_crs": None}
+            case "layer_ambiguous" | "layer_not_found" if layers:
+                return {"layer_name": max(layers, key=lambda name: layers[name])}
+            case "column_not_found" | "geometry_columns_missing" if self.found.candidates.proposed:
+                nothing = {"lat_name": None, "lon_name": None, "wkt_column": None}
+                return nothing | self.found.candidates.proposed
+        return None
+
+    def columns_only(self, path: Path, extension: str) -> Sample | None:
+        """The columns of a CSV whose geometry is nowhere to be found."""
+        missing = {"column_not_found", "geometry_columns_missing"}
+        if extension != "csv" or not missing & {refusal.code for refusal in self.found.refusals}:
+            return None
+        sample = Sample(without_geometry(path, read_csv_format(path, self.options.converter_params)))
+        self.read_rows(sample, extension)
+        return sample
+
+    def read(self, source: VectorSource, options: ReadOptions, extension: str) -> Sample:
+        found, sample = self.found, Sample(source)
+        found.driver, found.layer = source.driver, source.layer
+        found.crs, found.crs_found_in = source.crs_text, source.crs_found_in
+        self.read_rows(sample, extension)
+        self.look_at_geometry(sample, options)
+        if not found.layers:
+            rows = sample.rows if found.sample_is_whole else None
+            found.layers = [Layer(source.layer, rows, found.geometry_type, found.crs)]
+        return sample
+
+    def read_rows(self, sample: Sample, extension: str) -> None:
+        found = self.found
+        try:
+            # A text is cut already, where it is long.
+            sample.read(None if is_text(extension) else SAMPLE_ROWS, self.deadline)
+        except OutOfTime:
+            found.complete = False
+        except InvalidInput as error:
+            self.refuse(error)
+        found.sample_rows, found.sample_batches, found.sample_bytes = sample.rows, sample.batches, sample.bytes
+        found.sample_is_whole = sample.is_whole and not self.is_cut
+        plan = plan_columns(sample.source.schema, sample.survey.types)
+        found.columns = described_columns(plan, sample.examples())
+        found.renamed = [asdict(naming) for naming in plan.renames]
+        self.warn(warnings.of_columns(plan, sample.first))
+        if extension != "csv":
+            found.candidates = candidates(sample.first_columns(), ".")
+
+    # The geometry
+
+    def look_at_geometry(self, sample: Sample, options: ReadOptions) -> None:
+        found, census = self.found, sample.survey.geometry
+        found.geometry_types, found.with_z = dict(census.by_type), census.with_z
+        found.without_geometry = census.nulls
+        self.warn(warnings.of_names(options))
+        try:
+            if found.sample_is_whole:
+                refuse_empty(sample.survey)
+            found.geometry_type = census.column_type()
+        except InvalidInput as error:
+            # The rows that were not read may have what is missing so far.
+            if found.sample_is_whole or error.code == "mixed_geometry_types":
+                self.refuse(error)
+            return
+        self.check(sample, options)
+
+    def check(self, sample: Sample, options: ReadOptions) -> None:
+        """Validity, and what a job would reject; the extent of what it would keep."""
+        found = self.found
+        if found.geometry_type is None or not self.deadline.left:
+            found.complete = False
+            return
+        checked = sample.check(found.geometry_type, self.geometry)
+        if found.assumed.get("source_crs"):
+            checked = self.under_assumed_crs(checked)
+        found.checked = checked
+        self.warn(warnings.of_geometry(checked, is_swapped=sample.looks_swapped(options)))
+        if found.sample_is_whole and sample.is_checked_whole and sum(checked.rejected.values()) == checked.rows > 0:
+            self.refuse(nothing_usable(checked))
+        self.measure(sample, checked)
+
+    def under_assumed_crs(self, checked: Checked) -> Checked:
+        """Coordinates that fit are taken for degrees; of others nothing is known."""
+        off_earth = checked.rejected.get("coordinates_out_of_range", 0)
+        self.found.crs, self.found.crs_found_in = (None, None) if off_earth else (_WGS84, "assumed")
+        rejected = {reason: n for reason, n in checked.rejected.items() if reason != "coordinates_out_of_range"}
+        return replace(checked, rejected=rejected, bbox=None) if off_earth else checked
+
+    def measure(self, sample: Sample, checked: Checked) -> None:
+        found = self.found
+        declared = next((layer.bounds for layer in found.layers if layer.name == found.layer and layer.bounds), None)
+        if sample.is_checked_whole and not self.is_cut:
+            found.bbox, found.bbox_found_in = checked.bbox, "rows"
+        elif found.crs and declared and (box := in_degrees(declared, sample.source.crs)):
+            found.bbox, found.bbox_found_in = box, "file"
+        else:
+            found.bbox, found.bbox_found_in = checked.bbox, "sample"
+        if found.bbox is None:
+            found.bbox_found_in = None
+
+    def count(self, sample: Sample, times: float) -> None:
+        """times: how many times as large the file is as what was read of it."""
+        found, announced = self.found, sample.source.feature_count
+        if found.sample_is_whole:
+            found.rows, found.rows_found_in = sample.rows, "counted"
+        elif announced is not None and announced >= 0 and not self.is_cut:
+            found.rows, found.rows_found_in = announced, "file"
+        elif sample.is_whole:
+            found.rows, found.rows_found_in = round(sample.rows * times), "estimated"
+
+
+def described_columns(plan: ColumnPlan, examples: list[list[str]]) -> list[dict[str, Any]]:
+    """As a job's result names them, with a few values each."""
+    return [
+        {"source": column.source, "name": column.name, "pg_type": column.type, "examples": values}
+        for column, values in zip(plan.columns, examples, strict=True)
+    ]
+
+
+def nothing_usable(checked: Checked) -> InvalidInput:
+    """As publishing refuses it."""
+    rejected = dict(checked.rejected)
+    return InvalidInput(
+        "no_usable_features",
+        f"none of the {checked.rows} rows read could be loaded: {listed(rejected)}.",
+        parameter="blob_name",
+        details={"rejected": rejected},
+    )
+
+
+def in_degrees(bounds: Bounds, crs: CRS) -> list[float] | None:
+    """West, south, east, north in EPSG:4326; None where PROJ cannot tell."""
+    try:
+        transform = Transformer.from_crs(crs, _WGS84, always_xy=True)
+        box = [float(value) for value in transform.transform_bounds(*bounds)]
+    except ProjError:
+        return None
+    return box if all(map(math.isfinite, box)) else None
