@@ -2,17 +2,46 @@
 
 import codecs
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-Extension = Literal["csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip"]
+Extension = Literal[
+    "csv",
+    "tsv",
+    "xlsx",
+    "geojson",
+    "json",
+    "gpkg",
+    "fgb",
+    "parquet",
+    "geoparquet",
+    "gml",
+    "gpx",
+    "kml",
+    "kmz",
+    "shp",
+    "zip",
+]
+EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
 NOT_FOR_FILES = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
-EXTENSIONS: tuple[Extension, ...] = ("csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip")
+
+
+def known_encoding(value: str) -> str:
+    """Python knows codecs that are no encodings of text, and some for host names and source code."""
+    try:
+        "a".encode(value)
+    except (LookupError, UnicodeError):
+        raise ValueError(f"{value!r} is not a text encoding; examples: utf-8, cp1252, utf-16") from None
+    if codecs.lookup(value).name in NOT_FOR_FILES:
+        raise ValueError(f"{value!r} is not an encoding of files; examples: utf-8, cp1252, utf-16")
+    return value
+
 
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(known_encoding)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
 
 
@@ -52,20 +81,9 @@ class ConverterParams(Strict):
     """How to read a text file; what is left out is detected."""
 
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
-    encoding: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    quote: Literal['"', "'"] | None = None
+    encoding: Encoding | None = None
     decimal: Literal[".", ","] | None = None
-
-    @field_validator("encoding")
-    @classmethod
-    def known_encoding(cls, value: str | None) -> str | None:
-        """Python knows codecs that are no encodings of text, and some for host names and source code."""
-        try:
-            "a".encode(value or "utf-8")
-        except (LookupError, UnicodeError):
-            raise ValueError(f"{value!r} is not a text encoding; examples: utf-8, cp1252, utf-16") from None
-        if value and codecs.lookup(value).name in NOT_FOR_FILES:
-            raise ValueError(f"{value!r} is not an encoding of files; examples: utf-8, cp1252, utf-16")
-        return value
 
 
 class ProcessVectorParams(Strict):
@@ -79,7 +97,9 @@ class ProcessVectorParams(Strict):
     lat_name: ColumnName | None = None
     lon_name: ColumnName | None = None
     wkt_column: ColumnName | None = None
+    wkb_column: ColumnName | None = None
     source_crs: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    encoding: Encoding | None = None
     converter_params: ConverterParams = ConverterParams()
     geometry_params: GeometryParams = GeometryParams()
     indexes: Indexes = Indexes()
@@ -117,9 +137,22 @@ class ProcessVectorParams(Strict):
 
     @model_validator(mode="after")
     def one_way_to_the_geometry(self) -> Self:
-        points = (self.lat_name, self.lon_name)
-        if self.wkt_column and any(points):
-            raise ValueError("give either lat_name and lon_name, or wkt_column, not both")
+        points = bool(self.lat_name or self.lon_name)
+        if points + bool(self.wkt_column) + bool(self.wkb_column) > 1:
+            raise ValueError("give either lat_name and lon_name, or wkt_column, or wkb_column, not several of them")
         if (self.lat_name is None) != (self.lon_name is None):
             raise ValueError("lat_name and lon_name go together; one of them is missing")
         return self
+
+    @model_validator(mode="after")
+    def one_encoding(self) -> Self:
+        theirs = self.converter_params.encoding
+        if self.encoding and theirs and codecs.lookup(self.encoding).name != codecs.lookup(theirs).name:
+            raise ValueError("encoding and converter_params.encoding differ; give one of them")
+        return self
+
+    @property
+    def text_params(self) -> dict[str, str]:
+        """How the file's text is written, as far as the request says."""
+        given: dict[str, str] = self.converter_params.model_dump(exclude_none=True)
+        return given | ({"encoding": self.encoding} if self.encoding else {})

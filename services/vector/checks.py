@@ -46,13 +46,14 @@ def table_not_exists(params: ProcessVectorParams, resources: Resources) -> None:
 
 
 def csv_geometry_params(params: ProcessVectorParams, _resources: Resources) -> None:
-    """A CSV must say which of its columns hold the geometry."""
-    if params.file_extension == "csv" and not (params.lat_name or params.wkt_column):
+    """The request must say which columns of a CSV, TSV or sheet hold the geometry: the file does not."""
+    named = params.lat_name or params.wkt_column or params.wkb_column
+    if params.file_extension in ("csv", "tsv", "xlsx") and not named:
         raise InvalidInput(
             "csv_geometry_missing",
-            "a CSV does not say which columns hold its geometry.",
+            f"a {params.file_extension.upper()} does not say which columns hold its geometry.",
             parameter="lat_name",
-            remedy="Give lat_name and lon_name, or wkt_column.",
+            remedy="Give lat_name and lon_name, or wkt_column, or wkb_column.",
         )
 
 

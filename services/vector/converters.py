@@ -2,32 +2,43 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from core.errors import InvalidInput
 from services.vector.archives import extracted_kml, extracted_source
 from services.vector.file_signature import SUPPORTED_EXTENSIONS, refuse_wrong_content
-from services.vector.read_csv import open_csv
+from services.vector.layer_choice import is_named, layer_not_found
+from services.vector.read_csv import open_csv, open_tsv
+from services.vector.read_gml import open_gml
+from services.vector.read_gpx import open_gpx
 from services.vector.read_kml import open_kml
-from services.vector.read_ogr import open_geojson, open_geopackage
+from services.vector.read_ogr import open_flatgeobuf, open_geodatabase, open_geojson, open_geopackage
+from services.vector.read_parquet import open_parquet
 from services.vector.read_shapefile import open_shapefile
+from services.vector.read_xlsx import open_xlsx
 from services.vector.source import ReadOptions, VectorSource
 
 Reader = Callable[[Path, ReadOptions], AbstractContextManager[VectorSource]]
+
+# Formats of one layer, which is called as the file is.
+_SINGLE_LAYER = frozenset({"csv", "tsv", "geojson", "json", "parquet", "geoparquet", "shp"})
 
 
 @contextmanager
 def open_source(path: Path, extension: str, options: ReadOptions) -> Iterator[VectorSource]:
     """Open the local file `path` as the format its extension names; nothing else is tried.
 
-    extension: `csv`, `geojson`, `json`, `gpkg`, `kml`, `kmz`, `shp` or `zip`, in any case, with or without the dot.
-    A `shp` has its sidecars beside it. `zip` and `kmz` are extracted beside `path` and removed on exit.
+    extension: one of core.models.vector.EXTENSIONS, in any case, with or without the dot. A `shp` has its sidecars
+    beside it. `zip` and `kmz` are extracted beside `path` and removed on exit.
     Raises InvalidInput for whatever the user can mend: `unsupported_format`, `content_mismatch`, `unreadable_file`,
     `crs_missing`, `layer_ambiguous`, `layer_not_found`, `column_not_found`, `malformed_csv`, `unsafe_archive` ...
     """
     extension = extension.lower().lstrip(".")
     _refuse_unsupported(extension)
     refuse_wrong_content(path, extension)
+    if extension in _SINGLE_LAYER:
+        _refuse_other_layer(path, options.layer_name)
     with _READERS[extension](path, options) as source:
         yield source
 
@@ -41,10 +52,22 @@ def _refuse_unsupported(extension: str) -> None:
         )
 
 
+def _refuse_other_layer(path: Path, wanted: str | None) -> None:
+    if wanted is not None and not is_named(wanted, path.stem, path.name):
+        raise layer_not_found(wanted, {path.stem: None})
+
+
 @contextmanager
 def _open_zip(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
-    with extracted_source(path) as member, open_source(member, member.suffix, options) as source:
-        yield source
+    with extracted_source(path, options.layer_name) as found:
+        inner = replace(options, layer_name=found.layer_name)
+        with open_extracted(found.path, inner) as source:
+            yield source
+
+
+def open_extracted(path: Path, options: ReadOptions) -> AbstractContextManager[VectorSource]:
+    """A geodatabase is a folder, which comes out of an archive and never by itself."""
+    return open_geodatabase(path, options) if path.is_dir() else open_source(path, path.suffix, options)
 
 
 @contextmanager
@@ -55,9 +78,16 @@ def _open_kmz(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
 
 _READERS: dict[str, Reader] = {
     "csv": open_csv,
+    "tsv": open_tsv,
+    "xlsx": open_xlsx,
     "geojson": open_geojson,
     "json": open_geojson,
     "gpkg": open_geopackage,
+    "fgb": open_flatgeobuf,
+    "parquet": open_parquet,
+    "geoparquet": open_parquet,
+    "gml": open_gml,
+    "gpx": open_gpx,
     "kml": open_kml,
     "kmz": _open_kmz,
     "shp": open_shapefile,

@@ -1,45 +1,47 @@
-"""How a CSV file is written: encoding, delimiter, header, longest line. Found by one cheap pass over its bytes."""
+"""How a CSV file is written: encoding, dialect, header, longest line. Found by one cheap pass over its bytes."""
 
 import codecs
-import csv
-import io
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput
+from services.vector.csv_dialect import CSV_DELIMITERS, detect_dialect
 
-DELIMITERS = ",;\t|"
 _BLOCK = 1 << 20
 _HEADER_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """header: unique column names in file order; blank_lines: how many stand before the header; longest_line: bytes of
-    the longest physical line."""
+    """header: unique column names in file order; skipped_lines: how many stand before the header; longest_line: bytes
+    of the longest physical line."""
 
     encoding: str
     delimiter: str
+    quote: str
     decimal: str
     header: tuple[str, ...]
-    blank_lines: int
+    skipped_lines: int
     longest_line: int
     quotes_balance: bool
 
 
 @dataclass(frozen=True)
 class _Scan:
+    """quotes: how often each quote character occurs."""
+
     is_utf8: bool
     has_undefined_cp1252: bool
     longest_line: int
-    quotes: int
+    quotes: Mapping[str, int]
 
 
-def read_csv_format(path: Path, params: Mapping[str, Any]) -> CsvFormat:
-    """Look at the whole file once. `params` may give `encoding`, `delimiter` and `decimal`, which then win.
+def read_csv_format(path: Path, params: Mapping[str, Any], delimiters: Sequence[str] = CSV_DELIMITERS) -> CsvFormat:
+    """Look at the whole file once. `params` may give `encoding`, `delimiter`, `quote` and `decimal`, which then win.
+
+    delimiters: groups of those to look for.
 
     Raises InvalidInput: `malformed_csv` for a file without a header, `invalid_parameter` for unusable params.
     """
@@ -47,28 +49,38 @@ def read_csv_format(path: Path, params: Mapping[str, Any]) -> CsvFormat:
         head = file.read(_HEADER_BLOCK)
     scan = _scan(path)
     encoding = _given_encoding(params) or _detect_encoding(head, scan)
-    first_lines = _decode_head(head, encoding)
-    delimiter = _given_delimiter(params) or _detect_delimiter(first_lines)
+    dialect = detect_dialect(
+        _decode_head(head, encoding) + ("\n" if len(head) < _HEADER_BLOCK else ""),
+        delimiters,
+        delimiter=_given_delimiter(params),
+        quote=_given_sign(params, "quote", ('"', "'")),
+        decimal=_given_sign(params, "decimal", (".", ",")),
+    )
+    if not dialect.header:
+        raise InvalidInput("malformed_csv", "The file has no header row that can be read.", parameter="blob_name")
     return CsvFormat(
         encoding=encoding,
-        delimiter=delimiter,
-        decimal=_given_decimal(params),
-        header=_unique_header(_first_record(first_lines, delimiter)),
-        blank_lines=_leading_blank_lines(first_lines),
+        delimiter=dialect.delimiter,
+        quote=dialect.quote,
+        decimal=dialect.decimal,
+        header=unique_header(dialect.header),
+        skipped_lines=dialect.skipped_lines,
         longest_line=scan.longest_line,
-        quotes_balance=scan.quotes % 2 == 0,
+        quotes_balance=scan.quotes[dialect.quote] % 2 == 0,
     )
 
 
 def _scan(path: Path) -> _Scan:
     """Encoding is judged over the whole file: a single accent may stand in the last row."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, undefined, longest, current, quotes = True, False, 0, 0, 0
+    is_utf8, undefined, longest, current = True, False, 0, 0
+    quotes = {'"': 0, "'": 0}
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             is_utf8 = is_utf8 and _decodes(decoder, block, final=False)
             undefined = undefined or any(byte in block for byte in _UNDEFINED_CP1252)
-            quotes += block.count(b'"')
+            for quote in quotes:
+                quotes[quote] += block.count(quote.encode())
             lines = block.split(b"\n")
             current += len(lines[0])
             if len(lines) > 1:
@@ -92,6 +104,9 @@ def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool) -
 def _detect_encoding(head: bytes, scan: _Scan) -> str:
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
+    if b"\x00" in head:
+        # Only UTF-16 without a byte order mark has come through the check of the file's signature.
+        return "utf-16-le" if b"\x00" in head[1::2] else "utf-16-be"
     if scan.is_utf8:
         return "utf-8"
     return "latin-1" if scan.has_undefined_cp1252 else "cp1252"
@@ -113,16 +128,16 @@ def _given_delimiter(params: Mapping[str, Any]) -> str | None:
     if given is None:
         return None
     delimiter = "\t" if given in ("\\t", "tab") else str(given)
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in "\"'\r\n":
         raise _invalid("delimiter", "The delimiter must be one ASCII character.")
     return delimiter
 
 
-def _given_decimal(params: Mapping[str, Any]) -> str:
-    decimal = params.get("decimal", ".")
-    if decimal not in (".", ","):
-        raise _invalid("decimal", "The decimal sign must be '.' or ','.")
-    return str(decimal)
+def _given_sign(params: Mapping[str, Any], name: str, signs: tuple[str, ...]) -> str | None:
+    given = params.get(name)
+    if given is not None and given not in signs:
+        raise _invalid(name, f"The {name} sign must be one of {' '.join(signs)}")
+    return given
 
 
 def _invalid(name: str, message: str) -> InvalidInput:
@@ -137,25 +152,7 @@ def _decode_head(head: bytes, encoding: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _leading_blank_lines(text: str) -> int:
-    lines = io.StringIO(text)
-    return sum(1 for _ in itertools.takewhile(lambda line: line == "\n", lines))
-
-
-def _detect_delimiter(text: str) -> str:
-    """The candidate that splits the header into most columns; the comma where none does."""
-    return max(DELIMITERS, key=lambda candidate: len(_first_record(text, candidate)))
-
-
-def _first_record(text: str, delimiter: str) -> list[str]:
-    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        return next((record for record in records if record), [])
-    except csv.Error as error:
-        raise InvalidInput("malformed_csv", "The header row of the CSV cannot be read.") from error
-
-
-def _unique_header(names: list[str]) -> tuple[str, ...]:
+def unique_header(names: Sequence[str]) -> tuple[str, ...]:
     """Blank names become `column_3`, repeated ones `name_2`: every column stays, and can be told apart."""
     header: list[str] = []
     for position, raw in enumerate(names, start=1):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,21 @@ class OgrLayer:
     untyped: frozenset[str]
 
 
-def layer_infos(path: Path) -> list[LayerInfo]:
-    """All layers of the file, in its order. Raises InvalidInput(`unreadable_file`)."""
+def layer_infos(path: Path, **open_options: str) -> list[LayerInfo]:
+    """All layers of the file, in its order. Raises InvalidInput(`unreadable_file`).
+
+    open_options: GDAL's, of the driver, for the first opening.
+    """
     with _translated(path):
+        if open_options:
+            _opened_once(path, open_options)
         return [_layer_info(path, str(name), geometry_type) for name, geometry_type in pyogrio.list_layers(path)]
+
+
+def _opened_once(path: Path, open_options: dict[str, str]) -> None:
+    """For what opening the file so leaves behind. pyogrio fails on a file without layers with an IndexError."""
+    with suppress(IndexError):
+        pyogrio.read_info(path, **open_options)
 
 
 def _layer_info(path: Path, name: str, geometry_type: str | None) -> LayerInfo:
@@ -128,9 +139,11 @@ def _storage(geometry: pa.Array) -> pa.BinaryArray:
 
 def file_crs(text: str | None) -> CRS | None:
     """The horizontal CRS that a file declares; None where it declares none, or an undefined or local one."""
-    if not text:
-        return None
-    crs = CRS.from_user_input(text)
+    return horizontal_crs(CRS.from_user_input(text)) if text else None
+
+
+def horizontal_crs(crs: CRS) -> CRS | None:
+    """Without heights. None for an undefined or local one."""
     if crs.is_compound:
         crs = crs.sub_crs_list[0]
     if crs.is_engineering or crs.name.startswith("Undefined"):

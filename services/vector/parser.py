@@ -76,6 +76,7 @@ def read_options(params: ProcessVectorParams) -> ReadOptions:
         lat_name=params.lat_name,
         lon_name=params.lon_name,
         wkt_column=params.wkt_column,
+        wkb_column=params.wkb_column,
         source_crs=params.source_crs,
-        converter_params=params.converter_params.model_dump(exclude_none=True),
+        converter_params=params.text_params,
     )

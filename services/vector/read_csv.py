@@ -3,86 +3,62 @@
 pyarrow's streaming reader: 5 times as fast as GDAL's CSV driver, and it invents no types from the first rows.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-from pyproj import CRS
 
 from core.errors import InvalidInput
+from services.vector.csv_decimals import DecimalColumns, decimal_columns
+from services.vector.csv_dialect import CSV_DELIMITERS, TSV_DELIMITERS
 from services.vector.csv_format import CsvFormat, read_csv_format
-from services.vector.csv_geometry import GeometryColumns, LatLon, WellKnownText
-from services.vector.source import CrsOrigin, ReadOptions, SourceBatch, VectorSource, crs_missing, requested_crs
+from services.vector.geometry_columns import locate
+from services.vector.source import ReadOptions, VectorSource
 
 # Each doubling costs 40 MB at the peak and gains nothing measurable.
 _SMALLEST_BLOCK = 1 << 20
 # pyarrow takes the block size as a signed 32-bit integer.
 _LARGEST_BLOCK = (1 << 31) - 1
-_WGS84 = CRS.from_epsg(4326)
 
 
 @contextmanager
-def open_csv(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
-    """CSV with a header row and either two coordinate columns or one WKT column.
+def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_DELIMITERS) -> Iterator[VectorSource]:
+    """CSV with a header row and either two coordinate columns or one column of WKT or WKB.
 
+    delimiters: groups of those to look for.
     Raises InvalidInput: `column_not_found`, `geometry_columns_missing`, `malformed_csv`, `crs_missing`.
     """
-    layout = read_csv_format(path, options.converter_params)
-    crs = requested_crs(options)
-    columns = _geometry_columns(options, layout, crs or _WGS84)
-    if isinstance(columns, WellKnownText) and crs is None:
-        _refuse_unlikely_lon_lat(path, layout, columns)
-    origin: CrsOrigin = "parameter" if crs else "format"
-    schema = columns.attribute_schema(layout.header)
+    layout = read_csv_format(path, options.converter_params, delimiters)
+    text_schema = pa.schema([(name, pa.string()) for name in layout.header])
+    located = locate(options, text_schema, lambda: text_batches(path, layout), decimal=layout.decimal)
+    decimals = _decimals(path, layout, options)
+    schema = located.columns.attribute_schema(text_schema)
     yield VectorSource(
         layer=path.stem,
         driver="CSV",
-        crs=crs or _WGS84,
-        crs_found_in=origin,
+        crs=located.crs,
+        crs_found_in=located.crs_found_in,
         schema=schema,
         feature_count=None,
-        batches=lambda: _batches(path, layout, columns),
-        untyped=frozenset(field.name for field in schema if pa.types.is_string(field.type)),
+        batches=lambda: (located.columns.split(decimals.with_points(rows)) for rows in text_batches(path, layout)),
+        untyped=frozenset(field.name for field in schema if pa.types.is_string(field.type)) - decimals.texts,
     )
 
 
-def _geometry_columns(options: ReadOptions, layout: CsvFormat, crs: CRS) -> GeometryColumns:
-    if options.wkt_column:
-        _require_column("wkt_column", options.wkt_column, layout)
-        return WellKnownText(options.wkt_column, epsg=crs.to_epsg())
-    if not (options.lat_name and options.lon_name):
-        raise InvalidInput(
-            "geometry_columns_missing",
-            "A CSV needs either lat_name and lon_name or wkt_column.",
-            remedy=f"Its columns are: {', '.join(layout.header)}.",
-        )
-    _require_column("lat_name", options.lat_name, layout)
-    _require_column("lon_name", options.lon_name, layout)
-    return LatLon(options.lat_name, options.lon_name, decimal=layout.decimal, is_lon_lat=crs == _WGS84)
+def open_tsv(path: Path, options: ReadOptions) -> AbstractContextManager[VectorSource]:
+    """The same with tabs, unless the header has none."""
+    return open_csv(path, options, TSV_DELIMITERS)
 
 
-def _require_column(parameter: str, name: str, layout: CsvFormat) -> None:
-    if name not in layout.header:
-        available = ", ".join(layout.header)
-        raise InvalidInput(
-            "column_not_found", f"column '{name}' not found; available: {available}", parameter=parameter
-        )
-
-
-def _refuse_unlikely_lon_lat(path: Path, layout: CsvFormat, columns: WellKnownText) -> None:
-    """WKT without a CRS is taken for lon/lat only when the coordinates of the first block plainly are."""
-    first = next(_batches(path, layout, columns), None)
-    if first is not None and not columns.is_plainly_lon_lat(first.geometry):
-        raise crs_missing("The WKT column")
-
-
-def _batches(path: Path, layout: CsvFormat, columns: GeometryColumns) -> Iterator[SourceBatch]:
-    for rows in text_batches(path, layout):
-        yield columns.split(rows)
+def _decimals(path: Path, layout: CsvFormat, options: ReadOptions) -> DecimalColumns:
+    if layout.decimal == ".":
+        return DecimalColumns()
+    geometry = list(options.geometry_columns.values())
+    return decimal_columns(batch.drop_columns(geometry) for batch in text_batches(path, layout))
 
 
 def text_batches(path: Path, layout: CsvFormat) -> Iterator[pa.RecordBatch]:
@@ -111,12 +87,15 @@ def _open_reader(path: Path, layout: CsvFormat, ragged: "_RaggedRow") -> pacsv.C
             use_threads=False,
             block_size=min(max(_SMALLEST_BLOCK, 2 * layout.longest_line), _LARGEST_BLOCK),
             column_names=positions,
-            skip_rows=layout.blank_lines,
+            skip_rows=layout.skipped_lines,
             skip_rows_after_names=1,
             encoding="utf8" if layout.encoding == "utf-8" else layout.encoding,
         ),
         parse_options=pacsv.ParseOptions(
-            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=ragged.note
+            delimiter=layout.delimiter,
+            quote_char=layout.quote,
+            newlines_in_values=True,
+            invalid_row_handler=ragged.note,
         ),
         convert_options=pacsv.ConvertOptions(
             column_types={name: pa.string() for name in positions},

@@ -1,4 +1,4 @@
-"""Read GeoJSON, GeoPackage and KML through GDAL, as a stream of Arrow record batches."""
+"""Read GeoJSON, GeoPackage, FlatGeobuf and file geodatabases through GDAL, as a stream of Arrow record batches."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,6 +8,8 @@ from pathlib import Path
 from pyproj import CRS
 
 from core.errors import InvalidInput
+from services.vector.geodatabase_tables import refuse_cut_tables
+from services.vector.layer_choice import is_named, layer_ambiguous, layer_not_found
 from services.vector.ogr_layer import (
     LayerInfo,
     OgrLayer,
@@ -39,11 +41,51 @@ def open_geopackage(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
 
     Raises InvalidInput: `layer_not_found`, `layer_ambiguous`, `no_spatial_layer`, `crs_missing`, `unreadable_file`.
     """
-    info = _chosen_layer(layer_infos(path), options.layer_name)
+    info = chosen_layer(layer_infos(path), options.layer_name)
+    with _opened(path, info, "GPKG", options, lambda: _stored_rows(path, info.name)) as source:
+        yield source
+
+
+@contextmanager
+def open_geodatabase(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
+    """path: the folder `*.gdb`. Chosen and refused as from a GeoPackage."""
+    refuse_cut_tables(path)
+    info = chosen_layer(layer_infos(path), options.layer_name)
+    with _opened(path, info, "OpenFileGDB", options) as source:
+        yield source
+
+
+@contextmanager
+def open_flatgeobuf(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
+    """A file of one layer, which goes by the name it has inside, or by the file's.
+
+    Raises InvalidInput: `layer_not_found`, `no_spatial_layer`, `crs_missing`, `unreadable_file`.
+    """
+    infos = layer_infos(path)
+    if not infos:
+        raise unreadable(path, "its header is damaged")
+    info = infos[0]
+    wanted = options.layer_name
+    if wanted is not None and not is_named(wanted, info.name, path.stem, path.name):
+        raise layer_not_found(wanted, {info.name: info.features})
+    with _opened(path, info, "FlatGeobuf", options) as source:
+        yield source
+
+
+@contextmanager
+def _opened(
+    path: Path, info: LayerInfo, driver: str, options: ReadOptions, recount: Callable[[], int | None] | None = None
+) -> Iterator[VectorSource]:
     with open_layer(path, info.name) as layer:
         crs, origin = choose_crs(options, layer.crs, by_format=None, what=f"The layer '{info.name}'")
         yield source_of(
-            info.name, "GPKG", layer, crs, origin, info.features, lambda: _complete(read_layer(layer), path, info)
+            info.name,
+            driver,
+            layer,
+            crs,
+            origin,
+            info.features,
+            lambda: complete(read_layer(layer), path, info, recount),
         )
 
 
@@ -53,7 +95,7 @@ def source_of(
     return VectorSource(name, driver, crs, origin, layer.schema, features, batches, layer.untyped)
 
 
-def _chosen_layer(layers: list[LayerInfo], wanted: str | None) -> LayerInfo:
+def chosen_layer(layers: list[LayerInfo], wanted: str | None) -> LayerInfo:
     if wanted is not None:
         return named_layer(layers, wanted)
     spatial = [layer for layer in layers if layer.is_spatial]
@@ -61,13 +103,7 @@ def _chosen_layer(layers: list[LayerInfo], wanted: str | None) -> LayerInfo:
         raise InvalidInput("no_spatial_layer", "The file has no layer with geometry.")
     usable = [layer for layer in spatial if layer.features] or spatial[:1]
     if len(usable) > 1:
-        raise InvalidInput(
-            "layer_ambiguous",
-            f"The file has several layers: {_with_counts(usable)}.",
-            parameter="layer_name",
-            remedy="Name one of them as layer_name.",
-            details={"layers": {layer.name: layer.features for layer in usable}},
-        )
+        raise layer_ambiguous("The file has several layers", _counts(usable))
     return usable[0]
 
 
@@ -76,25 +112,25 @@ def named_layer(layers: list[LayerInfo], wanted: str) -> LayerInfo:
     for layer in layers:
         if layer.name == wanted:
             return layer
-    raise InvalidInput(
-        "layer_not_found",
-        f"layer '{wanted}' not found; available: {_with_counts(layers)}",
-        parameter="layer_name",
-        details={"layers": {layer.name: layer.features for layer in layers}},
-    )
+    raise layer_not_found(wanted, _counts(layers))
 
 
-def _with_counts(layers: list[LayerInfo]) -> str:
-    return ", ".join(f"{layer.name} ({layer.features} features)" for layer in layers)
+def _counts(layers: list[LayerInfo]) -> dict[str, int | None]:
+    return {layer.name: layer.features for layer in layers}
 
 
-def _complete(batches: Iterator[SourceBatch], path: Path, info: LayerInfo) -> Iterator[SourceBatch]:
-    """Pass the batches on, and make sure that none is missing: GDAL skips damaged pages without a word."""
+def complete(
+    batches: Iterator[SourceBatch], path: Path, info: LayerInfo, recount: Callable[[], int | None] | None = None
+) -> Iterator[SourceBatch]:
+    """Pass the batches on, and make sure that none is missing: GDAL skips what is damaged without a word.
+
+    recount: counts the features another way, where the number that GDAL announces may be outdated.
+    """
     rows = 0
     for batch in batches:
         rows += len(batch.geometry)
         yield batch
-    if rows != info.features and rows != _stored_rows(path, info.name):
+    if rows != info.features and (recount is None or rows != recount()):
         raise unreadable(path, f"it holds {info.features} features, of which only {rows} could be read")
 
 

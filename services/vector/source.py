@@ -23,8 +23,19 @@ class ReadOptions:
     lat_name: str | None = None
     lon_name: str | None = None
     wkt_column: str | None = None
+    wkb_column: str | None = None
     source_crs: str | None = None
     converter_params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def geometry_columns(self) -> dict[str, str]:
+        """The columns that hold the geometry, by the parameter that names them."""
+        named = {name: getattr(self, name) for name in ("lat_name", "lon_name", "wkt_column", "wkb_column")}
+        return {parameter: column for parameter, column in named.items() if column}
+
+    @property
+    def well_known_column(self) -> str | None:
+        return self.wkt_column or self.wkb_column
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,18 @@ def read_headers(geometry: pa.BinaryArray) -> Headers:
     return Headers(*(_scattered(values, readable) for values in (base.astype(np.uint32), has_z, has_m, is_plain)))
 
 
+def read_srids(geometry: pa.BinaryArray) -> NDArray[np.int64]:
+    """(n,) the SRID that EWKB carries in each row, 0 where there is none."""
+    raw, offsets = buffers(geometry)
+    has_room = np.diff(offsets) >= HEADER_BYTES + 4
+    starts = offsets[:-1][has_room]
+    is_little = raw[starts] == _LITTLE_ENDIAN
+    code, srid = read_uint32(raw, starts + 1), read_uint32(raw, starts + HEADER_BYTES)
+    code, srid = (np.where(is_little, values, values.byteswap()) for values in (code, srid))
+    srids: NDArray[np.int64] = _scattered(np.where(code & _SRID_FLAG, srid, 0).astype(np.int64), has_room)
+    return srids
+
+
 def _scattered(values: NDArray[Any], where: Mask) -> NDArray[Any]:
     full = np.zeros(len(where), values.dtype)
     full[where] = values

@@ -150,6 +150,7 @@ class _PlacemarkFinder:
 
 _CUTTERS: dict[str, Callable[[bytes, bytes], bytes | None]] = {
     "csv": _cut_csv,
+    "tsv": _cut_csv,
     "geojson": _cut_geojson,
     "json": _cut_geojson,
     "kml": _cut_kml,

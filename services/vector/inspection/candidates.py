@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.vector.csv_geometry import parse_numbers
+from services.vector.geometry_columns import parse_numbers
 
 # Latitude and longitude: a column of one goes with one of the other. The most telling first; without accents.
 NAMES = (

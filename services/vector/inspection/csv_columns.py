@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyproj import CRS
 
 from services.vector.csv_format import CsvFormat
-from services.vector.csv_geometry import parse_numbers
+from services.vector.geometry_columns import parse_numbers
 from services.vector.read_csv import text_batches
 from services.vector.source import SourceBatch, VectorSource
 

@@ -1,8 +1,8 @@
 """What a file is like, as plain data: one function from a path, what the request says of it, and limits."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from core.errors import InvalidInput, Refusal
 from services.timing import Deadline, OutOfTime
 from services.vector.archives import ArchiveLimits, extracted_kml, extracted_source
 from services.vector.columns import ColumnPlan, plan_columns
-from services.vector.converters import open_source
+from services.vector.converters import open_extracted
 from services.vector.csv_format import read_csv_format
 from services.vector.file_signature import refuse_wrong_content
 from services.vector.geometry import GeometryOptions
@@ -32,10 +32,8 @@ from services.vector.survey import listed, refuse_empty
 # Of files that say themselves how many rows they have.
 SAMPLE_ROWS = 250_000
 _WGS84 = "EPSG:4326"
-_ARCHIVES: dict[str, Callable[[Path, ArchiveLimits], AbstractContextManager[Path]]] = {
-    "zip": extracted_source,
-    "kmz": extracted_kml,
-}
+_ARCHIVES = ("zip", "kmz")
+_DELIMITED = ("csv", "tsv")
 
 
 @dataclass
@@ -134,11 +132,13 @@ class _FileLook:
     # The file
 
     def at(self, path: Path, extension: str) -> None:
+        if path.is_dir():
+            return self.at_records(path, path, extension)
         refuse_wrong_content(path, extension)
         if extension in _ARCHIVES:
             most = HEAD_BYTES + TAIL_BYTES if self.beginnings else None
             limits = ArchiveLimits(text_bytes=most, deadline=self.deadline)
-            with _ARCHIVES[extension](path, limits) as member:
+            with self.extracted(path, extension, limits) as member:
                 return self.at(member, member.suffix.lower().lstrip("."))
         if not (self.beginnings and is_large_text(path, extension)):
             return self.at_records(path, path, extension)
@@ -148,11 +148,21 @@ class _FileLook:
             return None
         return self.at_records(path, records, extension)
 
+    @contextmanager
+    def extracted(self, path: Path, extension: str, limits: ArchiveLimits) -> Iterator[Path]:
+        if extension == "kmz":
+            with extracted_kml(path, limits) as member:
+                yield member
+            return
+        with extracted_source(path, self.options.layer_name, limits) as found:
+            self.options = replace(self.options, layer_name=found.layer_name)
+            yield found.path
+
     def at_records(self, path: Path, records: Path, extension: str) -> None:
         """records: the file, or the whole records of its beginning."""
         self.is_cut = records != path
         self.describe_text(records, extension)
-        if extension not in ("csv", "geojson", "json"):
+        if extension not in (*_DELIMITED, "geojson", "json"):
             self.found.layers = self.described_layers(records)
         self.deadline.check()
         sample = self.sampled(records, extension)
@@ -164,7 +174,7 @@ class _FileLook:
         return [replace(layer, features=None, bounds=None) for layer in layers] if self.is_cut else layers
 
     def describe_text(self, path: Path, extension: str) -> None:
-        if extension == "csv":
+        if extension in _DELIMITED:
             self.describe_csv(path)
         elif extension == "shp" and path.with_suffix(".dbf").exists():
             self.found.encoding = shapefile_encoding(path, self.options)
@@ -191,7 +201,7 @@ class _FileLook:
         options, mended = self.options, set[str]()
         while True:
             try:
-                with open_source(path, extension, options) as source:
+                with open_extracted(path, options) as source:
                     return self.read(source, options, extension)
             except InvalidInput as error:
                 self.refuse(error)
@@ -213,14 +223,14 @@ class _FileLook:
             case "layer_ambiguous" | "layer_not_found" if layers:
                 return {"layer_name": max(layers, key=lambda name: layers[name])}
             case "column_not_found" | "geometry_columns_missing" if self.found.candidates.proposed:
-                nothing = {"lat_name": None, "lon_name": None, "wkt_column": None}
+                nothing = {"lat_name": None, "lon_name": None, "wkt_column": None, "wkb_column": None}
                 return nothing | self.found.candidates.proposed
         return None
 
     def columns_only(self, path: Path, extension: str) -> Sample | None:
         """The columns of a CSV whose geometry is nowhere to be found."""
         missing = {"column_not_found", "geometry_columns_missing"}
-        if extension != "csv" or not missing & {refusal.code for refusal in self.found.refusals}:
+        if extension not in _DELIMITED or not missing & {refusal.code for refusal in self.found.refusals}:
             return None
         sample = Sample(without_geometry(path, read_csv_format(path, self.options.converter_params)))
         self.read_rows(sample, extension)
@@ -252,7 +262,7 @@ class _FileLook:
         found.columns = described_columns(plan, sample.examples())
         found.renamed = [asdict(naming) for naming in plan.renames]
         self.warn(warnings.of_columns(plan, sample.first))
-        if extension != "csv":
+        if extension not in _DELIMITED:
             found.candidates = candidates(sample.first_columns(), ".")
 
     # The geometry

@@ -14,8 +14,9 @@ from services.timing import Deadline
 from services.vector.inspection.estimate import SampleSize, chunk_count, load_seconds
 from services.vector.inspection.fetch import SourceBlob
 from services.vector.inspection.file import inspect_file, inspect_signature
+from services.vector.parser import read_options
 from services.vector.postgis_handler import SRID
-from services.vector.process_vector_tasks import geometry_options, read_options
+from services.vector.process_vector_tasks import geometry_options
 from services.vector.source_file import temporary_folder
 from services.vector.survey import unknown_columns
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from services.vector.columns import ColumnPlan
-from services.vector.csv_geometry import parse_numbers
+from services.vector.geometry_columns import parse_numbers
 from services.vector.inspection.candidates import rank_of
 from services.vector.inspection.encoding import Encoding
 from services.vector.inspection.sample import Checked

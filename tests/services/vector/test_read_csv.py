@@ -156,7 +156,7 @@ def test_ewkt_is_read_when_its_srid_is_the_sources(tmp_path: Path) -> None:
     assert refusal(path, wkt_column="wkt").code == "malformed_csv"
     path = write_text(tmp_path / "b.csv", "wkt|n\nSRID=25832;POINT (4 5)|1\nSRID=4326;POINT (4 5)|2\n")
     source = read(path, wkt_column="wkt", source_crs="EPSG:25832")
-    assert source.reasons == [None, "unreadable_geometry"]
+    assert source.reasons == [None, "srid_mismatch"]
 
 
 def test_wkt_that_is_plainly_not_lon_lat_needs_a_crs(tmp_path: Path) -> None:

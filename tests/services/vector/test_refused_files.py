@@ -140,7 +140,7 @@ def test_archives_in_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_several_data_sets_are_ambiguous(tmp_path: Path) -> None:
-    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "archive_ambiguous"
+    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "layer_ambiguous"
 
 
 def test_an_archive_without_data_says_what_is_missing(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
 )
 def test_a_bomb_is_stopped_and_cleaned_up(tmp_path: Path, limits: ArchiveLimits) -> None:
     path = zipped(tmp_path / "in.zip", {"a.geojson": bytes(4 << 20), "b.txt": b""})
-    with pytest.raises(InvalidInput) as caught, extracted_source(path, limits):
+    with pytest.raises(InvalidInput) as caught, extracted_source(path, limits=limits):
         pytest.fail("the archive was extracted")
     assert caught.value.code == "archive_too_large"
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.zip"]
