@@ -25,7 +25,7 @@ from local.stack import Stack
 from local.stack import database as databases
 from local.stack.errors import InstanceBusyError
 from local.stack.servicebus import ServiceBus
-from services.vector.parsed import PARSE
+from services.vector.parsed import SANDBOXED
 
 ROOT = Path(__file__).parent.parent
 # Test sessions that run in one checkout at the same time each take a stack of their own.
@@ -62,7 +62,7 @@ class RunningApp:
 @cache
 def sandbox() -> Sandbox:
     """One for all tests in this process."""
-    return Sandbox([PARSE], memory_mb=1024)
+    return Sandbox(SANDBOXED, memory_mb=1024)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
-from services.vector.parsed import PARSE
+from services.vector.parsed import SANDBOXED
 from services.vector.source_file import remove_abandoned_folders
 
 # A worker may be silent a little longer than a function may run, before it is given up.
@@ -62,7 +62,7 @@ def resources() -> Resources:
     except BaseException:
         database.close()
         raise
-    sandbox = Sandbox([PARSE], config.parser_memory_mb)
+    sandbox = Sandbox(SANDBOXED, config.parser_memory_mb)
     sandbox.warm_up()
     bronze, silver = (BlobRepository.for_zone(config, zone) for zone in ("bronze", "silver"))
     return Resources(config, database, bronze, silver, sandbox)

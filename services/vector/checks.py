@@ -11,6 +11,9 @@ from infrastructure.resources import Resources
 from services.vector.source_file import find_sidecars, refuse_too_large
 from services.vector.target import Target, refuse_occupied
 
+# Formats whose rows are not features until the request says which columns are the geometry.
+TABLES = ("csv", "tsv", "xlsx")
+
 
 def blob_exists(params: ProcessVectorParams, resources: Resources) -> dict[str, Any]:
     """The facts that identify the source. Raises InvalidInput when it is not there, not allowed or too large."""
@@ -48,7 +51,7 @@ def table_not_exists(params: ProcessVectorParams, resources: Resources) -> None:
 def csv_geometry_params(params: ProcessVectorParams, _resources: Resources) -> None:
     """The request must say which columns of a CSV, TSV or sheet hold the geometry: the file does not."""
     named = params.lat_name or params.wkt_column or params.wkb_column
-    if params.file_extension in ("csv", "tsv", "xlsx") and not named:
+    if params.file_extension in TABLES and not named:
         raise InvalidInput(
             "csv_geometry_missing",
             f"a {params.file_extension.upper()} does not say which columns hold its geometry.",

@@ -9,6 +9,9 @@ from core.models.results import ColumnInfo, Memory, Renamed
 from core.models.vector import ProcessVectorParams
 
 PARSE = "services.vector.parser:parse"
+INSPECT = "services.vector.parser:inspect"
+INSPECT_SIGNATURE = "services.vector.parser:signature"
+SANDBOXED = (PARSE, INSPECT, INSPECT_SIGNATURE)
 
 
 class ParseRequest(BaseModel):
@@ -17,6 +20,15 @@ class ParseRequest(BaseModel):
     path: Path
     folder: Path
     params: ProcessVectorParams
+
+
+class InspectRequest(BaseModel):
+    """Look at the source in `path` for about `seconds`; `beginnings`: see inspect_file."""
+
+    path: Path
+    params: ProcessVectorParams
+    seconds: float
+    beginnings: bool = True
 
 
 class ChunkDone(BaseModel):

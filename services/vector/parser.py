@@ -14,7 +14,9 @@ from services.vector.chunks import ChunkWriter
 from services.vector.columns import plan_columns
 from services.vector.converters import open_source
 from services.vector.gdal_environment import assert_allowed_drivers
-from services.vector.parsed import ChunkDone, Parsed, ParseRequest
+from services.vector.inspection.file import inspect_file, inspect_signature
+from services.vector.parsed import ChunkDone, InspectRequest, Parsed, ParseRequest
+from services.vector.process_vector_tasks import geometry_options
 from services.vector.source import ReadOptions, VectorSource
 from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
 
@@ -33,6 +35,25 @@ def parse(arguments: Message, tell: Tell) -> Message:
         parsed = describe(params, survey, chunks)
     memory = Memory(after_load=after_load, after_write=peak_memory_mb())
     return parsed.model_copy(update={"memory_mb": memory, "seconds": watch.seconds}).model_dump(mode="json")
+
+
+def inspect(arguments: Message, _tell: Tell) -> Message:
+    """Findings for an InspectRequest."""
+    request = InspectRequest.model_validate(arguments)
+    return inspect_file(
+        request.path,
+        request.params.file_extension,
+        read_options(request.params),
+        geometry_options(request.params),
+        seconds=request.seconds,
+        beginnings=request.beginnings,
+    )
+
+
+def signature(arguments: Message, _tell: Tell) -> Message:
+    """Findings for an InspectRequest, from the first bytes alone."""
+    request = InspectRequest.model_validate(arguments)
+    return inspect_signature(request.path, request.params.file_extension)
 
 
 def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, watch: Stopwatch) -> int:

@@ -1,27 +1,32 @@
 """A look at the source of a process_vector job: fetched, inspected, told as JSON."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import Refusal
+from core.errors import InvalidInput, Refusal
 from core.models.results import ColumnInfo
 from core.models.vector import ProcessVectorParams
 from core.workflow import Look
 from infrastructure.resources import Resources
+from infrastructure.sandbox import Sandbox
+from infrastructure.sandbox.protocol import Message
 from services.timing import Deadline
+from services.vector.checks import TABLES
 from services.vector.inspection.estimate import SampleSize, chunk_count, load_seconds
 from services.vector.inspection.fetch import SourceBlob
-from services.vector.inspection.file import inspect_file, inspect_signature
-from services.vector.parser import read_options
+from services.vector.parsed import INSPECT, INSPECT_SIGNATURE, InspectRequest
 from services.vector.postgis_handler import SRID
-from services.vector.process_vector_tasks import geometry_options
+from services.vector.process_vector_tasks import told_in_words
 from services.vector.source_file import temporary_folder
 from services.vector.survey import unknown_columns
 
 # The rest of the time is for looking at what came.
 FETCH_SHARE = 0.7
+# For what is under way when an inspection's time is up.
+OVERTIME_SECONDS = 5.0
 Found = dict[str, Any]
 
 
@@ -32,26 +37,53 @@ def look_at_source(params: ProcessVectorParams, source: Mapping[str, Any], resou
     """
     deadline = Deadline(resources.settings.inspection_seconds)
     with temporary_folder() as folder:
-        found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline)
+        found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline, resources)
     return Look(facts(params, source, found), refusals(params, found))
 
 
-def inspected(blob: SourceBlob, folder: Path, deadline: Deadline) -> Found:
+def inspected(blob: SourceBlob, folder: Path, deadline: Deadline, resources: Resources) -> Found:
     params, fetching = blob.params, Deadline(deadline.left * FETCH_SHARE)
     path, has_all = blob.fetch(folder, fetching)
     if not has_all:
-        return inspect_signature(path, params.file_extension)
-    look = partial(inspect_file, path, params.file_extension, read_options(params), geometry_options(params))
+        return first_bytes(resources.sandbox, path, params)
+    look = partial(sandboxed, resources.sandbox, path, params)
     found = look(seconds=deadline.left)
     if found["needs_all"] and blob.fetch_all(path, fetching):
         found = look(seconds=deadline.left, beginnings=False)
     return found
 
 
+def sandboxed(
+    sandbox: Sandbox, path: Path, params: ProcessVectorParams, *, seconds: float, beginnings: bool = True
+) -> Found:
+    """What `inspect_file` finds out; of a file that breaks its reader, what its first bytes tell."""
+    try:
+        with told_in_words(params, seconds):
+            request = request_of(path, params, seconds) | {"beginnings": beginnings}
+            return sandbox.call(INSPECT, request, seconds=seconds + OVERTIME_SECONDS, hear=nothing_is_told)
+    except InvalidInput as error:
+        found = first_bytes(sandbox, path, params)
+        told = [] if error.code == "parser_timeout" else [asdict(Refusal.of(error))]
+        return found | {"refusals": [*found["refusals"], *told]}
+
+
+def first_bytes(sandbox: Sandbox, path: Path, params: ProcessVectorParams) -> Found:
+    request = request_of(path, params, OVERTIME_SECONDS)
+    return sandbox.call(INSPECT_SIGNATURE, request, seconds=OVERTIME_SECONDS, hear=nothing_is_told)
+
+
+def request_of(path: Path, params: ProcessVectorParams, seconds: float) -> Message:
+    return InspectRequest(path=path, params=params, seconds=seconds).model_dump(mode="json")
+
+
+def nothing_is_told(_message: Message) -> None:
+    return
+
+
 def refusals(params: ProcessVectorParams, found: Found) -> list[Refusal]:
     """What the job would fail with."""
     told = [Refusal(**refusal) for refusal in found["refusals"]]
-    if params.file_extension == "csv":
+    if params.file_extension in TABLES:
         # Told at submission, in other words.
         told = [refusal for refusal in told if refusal.code != "geometry_columns_missing"]
     if found["columns"] is None:
