@@ -46,7 +46,7 @@ def summarize(run: RunView) -> ProcessVectorResult:
             name=data.table_name,
             bbox=published.bbox,
             indexes=published.indexes,
-            **data.model_dump(include={"geometry_type", "srid", "columns", "renamed"}),
+            **data.model_dump(include={"geometry_type", "srid", "columns", "renamed", "notes"}),
         ),
         rows=add_up(prepared, uploads),
         chunks=data.num_chunks,
@@ -57,7 +57,7 @@ def summarize(run: RunView) -> ProcessVectorResult:
             crs=data.source_crs,
             **data.model_dump(include={"layer", "driver", "crs_found_in"}),
         ),
-        **published.model_dump(include={"stac", "degraded", "degraded_reason", "replaced_rows"}),
+        **published.model_dump(include={"stac", "degraded", "degraded_reason", "replaced"}),
         seconds=sum_by_step([prepared.seconds, *(upload.seconds for upload in uploads), published.seconds]),
     )
 
@@ -89,4 +89,5 @@ PROCESS_VECTOR = JobType(
     stands=table_stands,
     release=release,
     leftovers=leftovers,
+    keeps_rejects=True,
 )

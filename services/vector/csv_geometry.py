@@ -47,11 +47,10 @@ class LatLon:
         lat_text, lon_text = _trimmed(rows[self.lat_name]), _trimmed(rows[self.lon_name])
         lat, lon = parse_numbers(lat_text, self.decimal), parse_numbers(lon_text, self.decimal)
         reasons = self._reasons(_is_blank(lat_text) | _is_blank(lon_text), lat, lon)
-        usable = np.array([not reason for reason in reasons]) if reasons.any() else np.ones(len(rows), bool)
         return SourceBatch(
             attributes=self._attributes(rows, lat, lon),
-            geometry=points_to_wkb(lon, lat, usable),
-            reasons=None if usable.all() else pa.array(reasons, pa.string()),
+            geometry=points_to_wkb(lon, lat, np.isfinite(lat) & np.isfinite(lon)),
+            reasons=pa.array(reasons, pa.string()) if reasons.any() else None,
         )
 
     def _reasons(
@@ -60,6 +59,7 @@ class LatLon:
         reasons = np.full(len(lat), None, object)
         if self.is_lon_lat:
             reasons[(np.abs(lat) > 90) | (np.abs(lon) > 180)] = "coordinates_out_of_range"
+            reasons[(np.abs(lat) > 90) & (np.abs(lat) <= 180) & (np.abs(lon) <= 90)] = "axes_swapped"
         reasons[~(np.isfinite(lat) & np.isfinite(lon))] = "unreadable_coordinates"
         reasons[blank] = "null_geometry"
         return reasons

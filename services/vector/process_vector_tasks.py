@@ -1,10 +1,12 @@
 """The handlers of process_vector's stages: prepare, upload, publish."""
 
 import logging
+from itertools import chain, islice
 from pathlib import Path
 
 from core.models.results import (
     ColumnInfo,
+    ColumnNote,
     Memory,
     PrepareParams,
     ProcessVectorStage1Data,
@@ -93,7 +95,8 @@ def describe(
     plan = plan_columns(source.schema, survey.types)
     columns = [ColumnInfo(source=column.source, name=column.name, pg_type=column.type) for column in plan.columns]
     refuse_unknown_columns(params, columns)
-    geometry_type = survey.geometry.column_type()
+    notes = survey.types.notes()
+    geometry_type = survey.geometry.column_type(params.geometry_type)
     resources: Resources = ctx.resources
     with resources.database.transaction() as tx:
         ctx.hold(tx)
@@ -107,6 +110,9 @@ def describe(
         schema_name=params.schema_name,
         columns=columns,
         renamed=[Renamed(source=n.source, name=n.name, reason=str(n.reason)) for n in plan.renames],
+        notes=[
+            ColumnNote(name=column.name, note=note) for column in plan.columns if (note := notes.get(column.source))
+        ],
         geometry_type=geometry_type,
         srid=SRID,
         source_crs=source.crs_text,
@@ -127,9 +133,12 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
         content = resources.silver.read(task.chunk_path)
     after_load = peak_memory_mb()
     loader = ChunkLoader(task.batch, prepared, geometry_options(params), watch)
+    rows = loader.rows(content)
+    # Repairs may take longer than a transaction may idle; once it copies, it does not idle.
+    first = list(islice(rows, 1))
     with watch.measured("load"), resources.database.transaction() as tx:
         deleted, inserted = VectorToPostGISHandler(resources.database).replace_batch(
-            tx, ctx.job_id, ctx.run, task.batch, loader.rows(content)
+            tx, ctx.job_id, ctx.run, task.batch, chain(first, rows), loader.rejects(ctx.job_id, ctx.run)
         )
         ctx.hold(tx)
     uploaded = loader.receipt(deleted, inserted, Memory(after_load=after_load, after_write=peak_memory_mb()))
