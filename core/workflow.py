@@ -108,7 +108,8 @@ class JobType:
     `exclusive_key(params)` names what only one active job may write. `stands(params, run, resources)` tells whether a
     completed job's outcome is still there. `release(job_id, run, resources)` removes what a run leaves behind, however
     it ended; running it twice changes nothing. `leftovers(resources)` names the runs, open ones too, that have
-    something in the world which release would remove. `inspection`: how to look before submitting, where one can."""
+    something in the world which release would remove. `inspection`: how to look before submitting, where one can.
+    `keeps_rejects`: the rows that it does not load can be looked at."""
 
     name: str
     params: type[BaseModel]
@@ -121,6 +122,7 @@ class JobType:
     release: Callable[[str, int, Any], None] = lambda _job_id, _run, _resources: None
     leftovers: Callable[[Any], Iterable[tuple[str, int]]] = lambda _resources: ()
     inspection: Inspection | None = None
+    keeps_rejects: bool = False
 
     def stage(self, number: int) -> Stage:
         """The stage with this number, from 1."""

@@ -47,7 +47,7 @@ def summarize(run: RunView) -> ProcessVectorResult:
             name=data.table_name,
             bbox=published.bbox,
             indexes=published.indexes,
-            **data.model_dump(include={"geometry_type", "srid", "columns", "renamed"}),
+            **data.model_dump(include={"geometry_type", "srid", "columns", "renamed", "notes"}),
         ),
         rows=add_up(prepared, uploads),
         chunks=data.num_chunks,
@@ -58,7 +58,7 @@ def summarize(run: RunView) -> ProcessVectorResult:
             crs=data.source_crs,
             **data.model_dump(include={"layer", "driver", "crs_found_in"}),
         ),
-        **published.model_dump(include={"stac", "degraded", "degraded_reason", "replaced_rows"}),
+        **published.model_dump(include={"stac", "degraded", "degraded_reason", "replaced"}),
         seconds=sum_by_step([prepared.seconds, *(upload.seconds for upload in uploads), published.seconds]),
     )
 
@@ -94,4 +94,5 @@ PROCESS_VECTOR = JobType(
     release=release,
     leftovers=leftovers,
     inspection=Inspection(look_at_source, stand_ins=STAND_INS),
+    keeps_rejects=True,
 )

@@ -14,7 +14,7 @@ from core.models.job import Job
 from core.ports import Row
 from core.sql import jobs, tasks
 from core.workflow import JobType
-from triggers.http import edge, json_response, whole_number
+from triggers.http import edge, job_url, json_response, whole_number
 from triggers.wiring import machine
 
 bp = func.Blueprint()
@@ -27,7 +27,7 @@ MOST_JOBS = 200
 @edge
 def get_job_status(req: func.HttpRequest) -> func.HttpResponse:
     job = existing_job(req.route_params["job_id"])
-    body = described(job) | {"progress": progress(job)}
+    body = described(job) | {"progress": progress(job), "links": links(req, job)}
     if req.params.get("verbose", "").lower() in ("true", "1"):
         body |= verbose(job)
     headers = {"Retry-After": "1"} if job.status.is_open else None
@@ -78,6 +78,12 @@ def described(job: Job) -> dict[str, Any]:
         "updated_at": job.updated_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
     }
+
+
+def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
+    """Where the rows are that were not loaded, when the job's type keeps any."""
+    job_type = machine().registry.get(job.job_type)
+    return {"rejects": job_url(req, "rejects", job.job_id)} if job_type and job_type.keeps_rejects else {}
 
 
 def stage_name(job: Job, job_type: JobType | None) -> str | None:

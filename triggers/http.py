@@ -104,8 +104,14 @@ def refuse_nul(value: Any, parameter: str = "body") -> None:
             refuse_nul(inner, parameter)
 
 
-def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int) -> int:
+def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
     value = req.params.get(name, str(default))
-    if not value.isdecimal() or not 1 <= int(value) <= most:
-        raise InvalidInput("invalid_parameter", f"{name} is a whole number from 1 to {most}.", parameter=name)
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise InvalidInput("invalid_parameter", f"{name} is a whole number from {least} to {most}.", parameter=name)
     return int(value)
+
+
+def job_url(req: func.HttpRequest, endpoint: str, job_id: str) -> str:
+    """Beside the URL of a jobs endpoint that was called, so that it holds behind a proxy too."""
+    base = req.url.split("?")[0].rsplit("/jobs/", 1)[0]
+    return f"{base}/jobs/{endpoint}/{job_id}"

@@ -3,8 +3,7 @@
 import azure.functions as func
 
 from core.models.enums import Submission
-from core.models.job import Job
-from triggers.http import edge, json_object, json_response
+from triggers.http import edge, job_url, json_object, json_response
 from triggers.wiring import submissions
 
 bp = func.Blueprint()
@@ -22,7 +21,7 @@ MESSAGES = {
 @edge
 def submit_job(req: func.HttpRequest) -> func.HttpResponse:
     submission, job = submissions().submit(req.route_params["job_type"], json_object(req))
-    location = status_url(req, job)
+    location = job_url(req, "status", job.job_id)
     body = {
         "job_id": job.job_id,
         "job_type": job.job_type,
@@ -34,9 +33,3 @@ def submit_job(req: func.HttpRequest) -> func.HttpResponse:
     if submission == Submission.ALREADY_COMPLETED:
         return json_response(body, 200, {"Location": location})
     return json_response(body, 202, {"Location": location, "Retry-After": "1"})
-
-
-def status_url(req: func.HttpRequest, job: Job) -> str:
-    """Beside the URL that was called, so that it holds behind a proxy too."""
-    base = req.url.split("?")[0].rsplit("/jobs/submit/", 1)[0]
-    return f"{base}/jobs/status/{job.job_id}"

@@ -23,6 +23,13 @@ class Renamed(Result):
     reason: str
 
 
+class ColumnNote(Result):
+    """Why a column has its type, where that is not plain."""
+
+    name: str
+    note: str
+
+
 class Memory(Result):
     """High-water of the process's resident memory, MB."""
 
@@ -44,7 +51,8 @@ class ProcessVectorStage1Data(Result):
     schema_name: str = Field(alias="schema", min_length=1)
     columns: list[ColumnInfo]
     renamed: list[Renamed] = []
-    geometry_type: Literal["Point", "MultiPoint", "MultiLineString", "MultiPolygon"]
+    notes: list[ColumnNote] = []
+    geometry_type: Literal["Point", "MultiPoint", "MultiLineString", "MultiPolygon", "Geometry"]
     srid: int = Field(gt=0)
     source_crs: str
     crs_found_in: str
@@ -72,7 +80,21 @@ class UploadParams(Result):
     chunk_path: str = Field(min_length=1)
 
 
-class Uploaded(Result):
+class Changes(Result):
+    """How many of the loaded rows were changed, and how. repaired: were invalid. promoted: became Multi geometries.
+    flattened: had more than two dimensions; with_z, with_m: which. stripped_nuls, replaced_bytes: values that had NUL
+    characters, or bytes that are no UTF-8."""
+
+    repaired: int = 0
+    promoted: int = 0
+    flattened: int = 0
+    with_z: int = 0
+    with_m: int = 0
+    stripped_nuls: int = 0
+    replaced_bytes: int = 0
+
+
+class Uploaded(Changes):
     """rows_read = rows_loaded + the sum of rejected, by reason."""
 
     batch: int
@@ -80,9 +102,6 @@ class Uploaded(Result):
     rows_loaded: int
     rows_deleted: int
     rejected: dict[str, int]
-    repaired: int
-    promoted: int
-    flattened: int
     memory_mb: Memory
     seconds: dict[str, float]
     rows_per_second: float
@@ -106,12 +125,33 @@ class StacReference(Result):
     item_id: str
 
 
+class TypeChange(Result):
+    """A column whose type is another one, as Postgres writes it."""
+
+    name: str
+    before: str
+    after: str
+
+
+class Replaced(Result):
+    """What was there before an overwrite, and what is there now. rows_before, bbox_before: null when it was not
+    published by the app."""
+
+    rows_before: int | None
+    rows_after: int
+    bbox_before: list[float] | None
+    bbox_after: list[float]
+    columns_added: list[str]
+    columns_removed: list[str]
+    columns_changed: list[TypeChange]
+
+
 class Published(Result):
     """The table is visible, and cataloged where pgSTAC is there."""
 
     rows: int
     bbox: list[float]
-    replaced_rows: int | None
+    replaced: Replaced | None
     stac: StacReference | None
     degraded: bool
     degraded_reason: str | None
@@ -119,15 +159,16 @@ class Published(Result):
     seconds: dict[str, float]
 
 
-class Receipt(Result):
+class Receipt(Changes):
     """Every row of the source accounted for: read = loaded + rejected."""
 
     read: int
     loaded: int
     rejected: dict[str, int]
-    repaired: int
-    promoted: int
-    flattened: int
+
+    @property
+    def rows_rejected(self) -> int:
+        return sum(self.rejected.values())
 
 
 class TableReference(Result):
@@ -138,6 +179,7 @@ class TableReference(Result):
     bbox: list[float]
     columns: list[ColumnInfo]
     renamed: list[Renamed]
+    notes: list[ColumnNote]
     indexes: list[str]
 
 
@@ -161,5 +203,5 @@ class ProcessVectorResult(Result):
     stac: StacReference | None
     degraded: bool
     degraded_reason: str | None
-    replaced_rows: int | None
+    replaced: Replaced | None
     seconds: dict[str, float]

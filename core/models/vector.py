@@ -100,6 +100,8 @@ class ProcessVectorParams(Strict):
     wkb_column: ColumnName | None = None
     source_crs: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     encoding: Encoding | None = None
+    geometry_type: Literal["auto", "any"] = "auto"
+    max_reject_percent: float = Field(default=5.0, ge=0, le=100, allow_inf_nan=False)
     converter_params: ConverterParams = ConverterParams()
     geometry_params: GeometryParams = GeometryParams()
     indexes: Indexes = Indexes()

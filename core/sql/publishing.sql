@@ -68,15 +68,16 @@ SELECT a.privilege_type AS privilege, a.is_grantable, r.rolname AS role, NULL AS
    AND d.defaclrole = current_user::regrole AND a.grantee <> d.defaclrole;
 
 -- columns
-SELECT a.attname::text AS name
+SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type
   FROM pg_attribute AS a
   JOIN pg_class AS c ON c.oid = a.attrelid
   JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped;
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum;
 
 -- published_by
 -- Which run's table this is. No row: it is not there any more, or was not published by the app.
-SELECT m.job_id, m.run, m.feature_count
+SELECT m.job_id, m.run, m.feature_count, m.bbox
   FROM geo.table_metadata AS m
   JOIN pg_class AS c ON c.relname = m.table_name
   JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = m.schema_name

@@ -33,6 +33,21 @@ def to_column(values: pa.Array, postgres_type: str, target: pa.DataType, tally: 
     return values.cast(target)
 
 
+def json_values(values: pa.Array, postgres_type: str) -> list[Any]:
+    """(n,) values of any Arrow type as JSON has them: numbers, booleans, lists and objects as such, NaN as None, bytes
+    in hexadecimal, and whatever else as text."""
+    values = _plain(values)
+    if postgres_type == "jsonb" or pa.types.is_nested(values.type):
+        return [None if text is None else json.loads(text) for text in _to_json(values, CastTally()).to_pylist()]
+    if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type):
+        return list(values.to_pylist())
+    if pa.types.is_floating(values.type):
+        return [None if value is None or not math.isfinite(value) else value for value in values.to_pylist()]
+    if postgres_type == "bytea":
+        return [None if value is None else value.hex() for value in values.to_pylist()]
+    return list(_to_text(values, CastTally()).to_pylist())
+
+
 def _plain(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage

@@ -82,12 +82,12 @@ def encode_ewkb(geometry: pa.BinaryArray, target: str, project: Projection | Non
     return Encoded(
         _prefixed(raw, offsets, is_multi, _TARGET_CODES[target]),
         is_finite=_all_in_row(np.isfinite(x) & np.isfinite(y), runs, offsets),
-        is_on_earth=_all_in_row(_is_on_earth(x, y), runs, offsets),
+        is_on_earth=_all_in_row(is_on_earth(x, y), runs, offsets),
     )
 
 
-def _is_on_earth(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Mask:
-    """Longitudes may run on over the antimeridian, to 360; a hair beyond a pole is rounding."""
+def is_on_earth(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Mask:
+    """lon, lat: (n,) degrees. Longitudes may run on over the antimeridian, to 360; a hair beyond a pole is rounding."""
     on_earth: Mask = (np.abs(lat) <= 90 + 1e-9) & (np.abs(lon) <= 360 + 1e-9)
     return on_earth
 

@@ -1,5 +1,6 @@
 """Make the geometries of a batch fit for their column: valid, 2D, lon/lat, one type, encoded as EWKB."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,8 +13,23 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from services.vector.ewkb import Encoded, Projection, UnexpectedLayout, encode_ewkb
-from services.vector.shapes import Geometries, has_non_finite, made_valid, plain_wkb, projected, snapped, wkb_codes
+from services.vector.geometry_collections import Opened, opened
+from services.vector.repair import CHECKED_APART, REPAIRED_APART, Repairer
+from services.vector.shapes import (
+    Geometries,
+    encoded_as_they_are,
+    fits_with_axes_swapped,
+    has_non_finite,
+    made_valid,
+    parsed,
+    plain_wkb,
+    projected,
+    rewritten,
+    snapped,
+    wkb_codes,
+)
 from services.vector.wkb import (
+    COLLECTION,
     LINESTRING,
     MULTILINESTRING,
     MULTIPOINT,
@@ -21,24 +37,24 @@ from services.vector.wkb import (
     PLAIN_POINT_BYTES,
     POINT,
     POLYGON,
-    Headers,
     Mask,
     point_coordinates,
-    read_headers,
 )
 
 # Compares element by element in an array of objects.
 _NOTHING: Any = None
 _WGS84 = CRS.from_epsg(4326)
+ANY_TYPE = "Geometry"
 _MEMBERS = {
     "Point": (POINT,),
     "MultiPoint": (POINT, MULTIPOINT),
     "MultiLineString": (LINESTRING, MULTILINESTRING),
     "MultiPolygon": (POLYGON, MULTIPOLYGON),
+    ANY_TYPE: tuple(range(POINT, COLLECTION + 1)),
 }
 _FIRST_CURVED_TYPE = 8
-# make_valid(method="structure") takes minutes from here on, and may never end (measured on real coastlines).
-_LARGEST_REPAIR_VERTICES = 250_000
+# shapely.get_dimensions of what has an area.
+_AREAL = 2
 
 
 @dataclass(frozen=True)
@@ -63,15 +79,20 @@ class PreparedGeometries:
 
     ewkb: (k,) little-endian 2D EWKB with SRID 4326 of the column's type, in the order of the rows.
     kept: (n,) whether the row is in `ewkb`. reasons: (n,) why it is not, null for the kept ones.
-    repaired, promoted, flattened: how many of the kept were invalid, single-part, 3D or measured.
+    details: (n,) what GEOS said of those that took too long to repair, where it got so far.
+    repaired: how many of the kept were invalid. promoted: how many became Multi geometries. flattened: how many had a
+    third dimension; with_z, with_m: which.
     """
 
     ewkb: pa.BinaryArray
     kept: pa.BooleanArray
     reasons: pa.StringArray
+    details: pa.StringArray
     repaired: int
     promoted: int
     flattened: int
+    with_z: int
+    with_m: int
 
 
 def prepare_geometries(
@@ -81,34 +102,37 @@ def prepare_geometries(
     source_crs: str,
     target: str,
     params: GeometryOptions | None = None,
+    repairer: Repairer | None = None,
 ) -> PreparedGeometries:
     """Validate, repair, flatten, reproject, promote and encode one batch, without a loop over its rows.
 
     geometry: (n,) WKB in source_crs, 2D, 3D or measured, nulls allowed. reasons: (n,) non-null where the row is
-    already rejected. source_crs: anything pyproj reads. target: Point, MultiPoint, MultiLineString, MultiPolygon.
+    already rejected. source_crs: anything pyproj reads. target: Point, MultiPoint, MultiLineString, MultiPolygon, or
+    Geometry, where every row keeps its type. A GeometryCollection whose parts are all of one kind becomes the Multi
+    geometry of that kind. repairer: its time is for several batches; without one, for this one.
     Reasons of rejection: null_geometry, unreadable_geometry, unsupported_geometry_type, wrong_geometry_type,
-    empty_geometry, non_finite_coordinates, repair_failed, too_complex_to_repair, collapsed_geometry,
-    reprojection_failed, coordinates_out_of_range.
+    mixed_collection, empty_geometry, non_finite_coordinates, repair_failed, too_complex_to_repair,
+    collapsed_geometry, reprojection_failed, axes_swapped, coordinates_out_of_range.
     """
-    batch = _Batch(geometry, reasons, _MEMBERS[target])
-    project = _projection(source_crs)
     options = params or GeometryOptions()
-    if target == "Point" and batch.is_plain() and not options.changes_shapes:
-        batch.reject_unusable_points()
-    else:
-        batch.parse()
-        batch.repair()
-        if options.changes_shapes:
-            batch.reshape(project, options)
-            project = None
-        batch.write_changed()
-    encoded = batch.encode(target, project)
-    return batch.prepared(encoded, target)
+    project = projection(source_crs)
+    with ExitStack() as stack:
+        batch = _Batch(geometry, reasons, target, repairer or stack.enter_context(Repairer()))
+        if target == "Point" and batch.is_plain() and not options.changes_shapes:
+            batch.reject_unusable_points()
+        else:
+            batch.parse()
+            batch.repair()
+            if options.changes_shapes:
+                batch.reshape(project, options)
+                project = None
+            batch.write_changed()
+    return batch.prepared(batch.encode(project))
 
 
 @lru_cache(maxsize=16)
-def _projection(source_crs: str) -> Projection | None:
-    """x, y -> lon, lat. pyproj gives inf for a point it cannot transform."""
+def projection(source_crs: str) -> Projection | None:
+    """x, y -> lon, lat; None when they are that already. pyproj gives inf for a point it cannot transform."""
     crs = CRS.from_user_input(source_crs)
     if crs.equals(_WGS84, ignore_axis_order=True):
         return None
@@ -119,12 +143,18 @@ def _projection(source_crs: str) -> Projection | None:
 class _Batch:
     """The rows still in the race (`rows`, numbers in the batch), their WKB and, once parsed, their geometries."""
 
-    def __init__(self, geometry: pa.BinaryArray, reasons: pa.StringArray | None, members: tuple[int, ...]) -> None:
-        self.members = members
-        self.headers = read_headers(geometry)
-        self.reasons = _initial_reasons(geometry, reasons, self.headers, members)
+    def __init__(
+        self, geometry: pa.BinaryArray, reasons: pa.StringArray | None, target: str, repairer: Repairer
+    ) -> None:
+        self.target = target
+        self.members = _MEMBERS[target]
+        self.repairer = repairer
+        source = opened(geometry)
+        self.headers, self.extracted = source.headers, source.extracted
+        self.reasons = _initial_reasons(source, reasons, self.members)
+        self.details = np.full(len(geometry), None, object)
         self.rows = np.flatnonzero(np.equal(self.reasons, _NOTHING))
-        self.wkb = geometry if len(self.rows) == len(geometry) else geometry.take(pa.array(self.rows))
+        self.wkb = source.wkb if len(self.rows) == len(geometry) else source.wkb.take(pa.array(self.rows))
         self.geometries: Geometries = np.empty(0, object)
         self.changed = np.zeros(len(self.rows), bool)
         self.repaired = np.zeros(len(self.rows), bool)
@@ -144,9 +174,7 @@ class _Batch:
         self.reject(~is_finite[~is_empty], "non_finite_coordinates")
 
     def parse(self) -> None:
-        # NaN coordinates are rejected below; numpy need not warn of them.
-        with np.errstate(invalid="ignore"):
-            self.geometries = shapely.from_wkb(self.wkb.to_numpy(zero_copy_only=False), on_invalid="ignore")
+        self.geometries = parsed(self.wkb)
         self.changed = ~self.headers.is_plain[self.rows]
         self.reject(shapely.is_missing(self.geometries), "unreadable_geometry")
         self.reject(shapely.is_empty(self.geometries), "empty_geometry")
@@ -154,20 +182,40 @@ class _Batch:
 
     def repair(self) -> None:
         """make_valid where needed. GEOS calls geometries with NaN or inf invalid too, so they are found on the way."""
-        invalid = ~shapely.is_valid(self.geometries)
-        if not invalid.any():
-            return
-        non_finite = np.zeros(len(invalid), bool)
-        non_finite[invalid] = has_non_finite(self.geometries[invalid])
+        suspect = self._suspect()
+        non_finite = np.zeros(len(suspect), bool)
+        non_finite[suspect] = has_non_finite(self.geometries[suspect])
         self.reject(non_finite, "non_finite_coordinates")
-        invalid = invalid[~non_finite]
-        too_complex = invalid & (shapely.get_num_coordinates(self.geometries) > _LARGEST_REPAIR_VERTICES)
-        self.reject(too_complex, "too_complex_to_repair")
-        invalid = invalid[~too_complex]
-        self.geometries[invalid] = made_valid(self.geometries[invalid])
-        self.changed |= invalid
-        self.repaired |= invalid
+        mended = self._mend(suspect[~non_finite], self.details)
+        self.changed |= mended
+        self.repaired |= mended
         self._reject_ruined()
+
+    def _suspect(self) -> Mask:
+        """The invalid, and polygons that are too large to be checked here."""
+        is_large = shapely.get_num_coordinates(self.geometries) > CHECKED_APART
+        suspect: Mask = is_large & (shapely.get_dimensions(self.geometries) == _AREAL)
+        suspect[~suspect] = ~shapely.is_valid(self.geometries[~suspect])
+        return suspect
+
+    def _mend(self, suspect: Mask, details: NDArray[np.object_] | None = None) -> Mask:
+        """Make the suspect valid; reject those that take too long. Returns which of the rest were invalid.
+
+        details: (n,) takes what GEOS says of those that are examined apart.
+        """
+        invalid, too_long = suspect.copy(), np.zeros(len(suspect), bool)
+        apart = suspect & (shapely.get_num_coordinates(self.geometries) > REPAIRED_APART)
+        here = suspect & ~apart
+        self.geometries[here] = made_valid(self.geometries[here])
+        for index in np.flatnonzero(apart):
+            examined = self.repairer.examine(self.geometries[index])
+            invalid[index], too_long[index] = examined.outcome != "valid", examined.outcome == "too_long"
+            if invalid[index]:
+                self.geometries[index] = examined.geometry
+            if details is not None:
+                details[self.rows[index]] = examined.reason
+        self.reject(too_long, "too_complex_to_repair")
+        return invalid[~too_long]
 
     def reshape(self, project: Projection | None, options: GeometryOptions) -> None:
         """Reproject, then simplify and snap, then repair what that broke."""
@@ -178,15 +226,14 @@ class _Batch:
         if tolerance := options.simplify_tolerance:
             keep = options.preserve_topology
             self.geometries = shapely.simplify(self.geometries, tolerance, preserve_topology=keep)
-            self._mend()
+            self._mend_reshaped()
         if options.snap_to_grid:
             self.geometries = snapped(self.geometries, options.snap_to_grid)
-            self._mend()
+            self._mend_reshaped()
 
-    def _mend(self) -> None:
+    def _mend_reshaped(self) -> None:
         self._reject_ruined()
-        invalid = ~shapely.is_valid(self.geometries)
-        self.geometries[invalid] = made_valid(self.geometries[invalid])
+        self._mend(self._suspect())
         self._reject_ruined()
 
     def _reject_ruined(self) -> None:
@@ -198,31 +245,33 @@ class _Batch:
 
     def write_changed(self) -> None:
         """Replace the WKB of the rows whose shape or dialect changed, leaving the bytes of the others alone."""
-        if not self.changed.any():
-            return
-        written = plain_wkb(self.geometries[self.changed])
-        index = np.arange(len(self.rows))
-        index[self.changed] = len(self.rows) + np.arange(len(written))
-        self.wkb = pa.concat_arrays([self.wkb, written]).take(pa.array(index))
+        if self.changed.any():
+            self.wkb = rewritten(self.wkb, self.changed, self.geometries[self.changed])
 
-    def encode(self, target: str, project: Projection | None) -> pa.BinaryArray:
-        encoded = self._encode(target, project)
-        self.reject(~encoded.is_finite, "reprojection_failed" if project else "non_finite_coordinates")
-        on_earth = encoded.is_on_earth[encoded.is_finite]
-        self.reject(~on_earth, "coordinates_out_of_range")
-        usable = encoded.is_finite & encoded.is_on_earth
-        return encoded.ewkb if usable.all() else encoded.ewkb.filter(pa.array(usable))
+    def encode(self, project: Projection | None) -> pa.BinaryArray:
+        """(k,) EWKB of the rows that are on earth; the others are rejected."""
+        encoded = self._encode(project)
+        unusable = ~(encoded.is_finite & encoded.is_on_earth)
+        if not unusable.any():
+            return encoded.ewkb
+        off_earth = "reprojection_failed" if project else "non_finite_coordinates"
+        reasons = np.where(encoded.is_finite[unusable], "coordinates_out_of_range", off_earth).astype(object)
+        strays = parsed(self.wkb.filter(pa.array(unusable)))
+        reasons[fits_with_axes_swapped(strays, project)] = "axes_swapped"
+        self.reject(unusable, reasons)
+        return encoded.ewkb.filter(pa.array(~unusable))
 
-    def _encode(self, target: str, project: Projection | None) -> Encoded:
+    def _encode(self, project: Projection | None) -> Encoded:
+        if self.target == ANY_TYPE:
+            return encoded_as_they_are(self.geometries, project)
         try:
-            return encode_ewkb(self.wkb, target, project)
+            return encode_ewkb(self.wkb, self.target, project)
         except UnexpectedLayout:
             # Parts of another dialect than their whole, or bytes behind the end: GEOS reads them all the same.
-            parsed = shapely.from_wkb(self.wkb.to_numpy(zero_copy_only=False))
-            return encode_ewkb(plain_wkb(parsed), target, project)
+            return encode_ewkb(plain_wkb(parsed(self.wkb)), self.target, project)
 
-    def reject(self, which: Mask, reason: str) -> None:
-        """Take the rows out of the race. which: one entry a row still in it."""
+    def reject(self, which: Mask, reason: str | NDArray[np.object_]) -> None:
+        """Take the rows out of the race. which: one entry a row still in it. reason: for all, or one for each."""
         if not which.any():
             return
         self.reasons[self.rows[which]] = reason
@@ -232,27 +281,35 @@ class _Batch:
         if len(self.geometries):
             self.geometries = self.geometries[stays]
 
-    def prepared(self, ewkb: pa.BinaryArray, target: str) -> PreparedGeometries:
+    def prepared(self, ewkb: pa.BinaryArray) -> PreparedGeometries:
         kept = np.equal(self.reasons, _NOTHING)
-        is_single = np.isin(self.headers.base[kept], (POINT, LINESTRING, POLYGON))
+        promoted = self.extracted
+        if self.target.startswith("Multi"):
+            promoted = promoted | np.isin(self.headers.base, (POINT, LINESTRING, POLYGON))
+        has_z, has_m = self.headers.has_z[kept], self.headers.has_m[kept]
         return PreparedGeometries(
             ewkb=ewkb,
             kept=pa.array(kept),
             reasons=pa.array(self.reasons, pa.string()),
+            details=pa.array(self.details, pa.string()),
             repaired=int(self.repaired.sum()),
-            promoted=int(is_single.sum()) if target != "Point" else 0,
-            flattened=int((self.headers.has_z | self.headers.has_m)[kept].sum()),
+            promoted=int(promoted[kept].sum()),
+            flattened=int((has_z | has_m).sum()),
+            with_z=int(has_z.sum()),
+            with_m=int(has_m.sum()),
         )
 
 
-def _initial_reasons(
-    geometry: pa.BinaryArray, reasons: pa.StringArray | None, headers: Headers, members: tuple[int, ...]
-) -> NDArray[np.object_]:
+def _initial_reasons(source: Opened, reasons: pa.StringArray | None, members: tuple[int, ...]) -> NDArray[np.object_]:
     """(n,) reasons that need no parsing: what the reader said, then what the header says."""
-    found = np.full(len(geometry), None, object)
-    found[~np.isin(headers.base, members)] = "wrong_geometry_type"
-    found[headers.base >= _FIRST_CURVED_TYPE] = "unsupported_geometry_type"
-    found[headers.base == 0] = "unreadable_geometry"
+    base, geometry = source.headers.base, source.wkb
+    found = np.full(len(base), None, object)
+    found[~np.isin(base, members)] = "wrong_geometry_type"
+    if COLLECTION not in members:
+        found[base == COLLECTION] = "mixed_collection"
+    found[source.empty] = "empty_geometry"
+    found[base >= _FIRST_CURVED_TYPE] = "unsupported_geometry_type"
+    found[base == 0] = "unreadable_geometry"
     if geometry.null_count:
         found[geometry.is_null().to_numpy(zero_copy_only=False)] = "null_geometry"
     if reasons is not None and reasons.null_count < len(reasons):

@@ -1,13 +1,15 @@
-"""Which geometry types a source holds, read from five bytes a row while the source streams by."""
+"""Which geometry types a source holds, read from five bytes a row while it streams by; only collections are opened."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from core.errors import InvalidInput
+from services.vector.geometry_collections import opened_types
 from services.vector.wkb import COLLECTION, TYPE_NAMES, read_headers
 
 _COLUMN_TYPES = {
@@ -27,7 +29,8 @@ _COORDINATE_BYTES = 16
 
 @dataclass
 class GeometryCensus:
-    """Counts over all batches observed so far. by_type: rows by type name; types outside OGC's seven are `other`."""
+    """Counts over all batches observed so far. by_type: rows by type name, where a collection of one kind counts as the
+    Multi geometry that it will be; types outside OGC's seven are `other`."""
 
     by_type: Counter[str] = field(default_factory=Counter)
     rows: int = 0
@@ -45,7 +48,7 @@ class GeometryCensus:
         self.with_m += int(headers.has_m.sum())
         self.bytes += int(geometry.nbytes)
         present = geometry.is_valid().to_numpy(zero_copy_only=False)
-        codes, counts = np.unique(headers.base[present], return_counts=True)
+        codes, counts = np.unique(opened_types(geometry, headers)[present], return_counts=True)
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             self.by_type[TYPE_NAMES.get(code, "other")] += count
 
@@ -62,22 +65,25 @@ class GeometryCensus:
         """An estimate from above: every byte counted as part of a 2D coordinate."""
         return self.bytes // _COORDINATE_BYTES
 
-    def column_type(self) -> str:
-        """`Point`, `MultiPoint`, `MultiLineString` or `MultiPolygon`: the one type that holds every row.
+    def column_type(self, wanted: Literal["auto", "any"] = "auto") -> str:
+        """`Point`, `MultiPoint`, `MultiLineString` or `MultiPolygon`: the one type that holds every row; `Geometry`
+        when any is wanted.
 
-        Collections and other types do not decide: their rows are rejected later, with a reason.
-        Raises InvalidInput: `no_usable_geometry` when nothing decides, `mixed_geometry_types` when no type holds all.
+        Mixed collections and other types do not decide: their rows are rejected later, with a reason; all of them when
+        there is nothing else. Raises InvalidInput(`mixed_geometry_types`) when no type holds all.
         """
+        if wanted == "any":
+            return "Geometry"
         present = frozenset(self.by_type) & _COLUMN_CANDIDATES
         if not present:
-            raise InvalidInput(
-                "no_usable_geometry", "No row has a geometry that a table can hold.", details=self._details()
-            )
+            return "Point"
         if present not in _COLUMN_TYPES:
             raise InvalidInput(
                 "mixed_geometry_types",
                 f"The layer mixes geometry types: {_listed(self.by_type)}.",
-                remedy="Split the file into one layer for points, one for lines and one for polygons.",
+                parameter="geometry_type",
+                remedy="Split the file into one layer for points, one for lines and one for polygons, or send"
+                " geometry_type: any to load them into one column of type Geometry.",
                 details=self._details(),
             )
         return _COLUMN_TYPES[present]

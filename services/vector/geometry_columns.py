@@ -148,17 +148,17 @@ class LatLon:
         lat, no_lat = _numbers(rows[self.lat_name], self.decimal)
         lon, no_lon = _numbers(rows[self.lon_name], self.decimal)
         reasons = self._reasons(no_lat | no_lon, lat, lon)
-        usable = np.array([not reason for reason in reasons]) if reasons.any() else np.ones(len(rows), bool)
         return SourceBatch(
             attributes=self._attributes(rows, lat, lon),
-            geometry=points_to_wkb(lon, lat, usable),
-            reasons=None if usable.all() else pa.array(reasons, pa.string()),
+            geometry=points_to_wkb(lon, lat, np.isfinite(lat) & np.isfinite(lon)),
+            reasons=pa.array(reasons, pa.string()) if reasons.any() else None,
         )
 
     def _reasons(self, blank: Mask, lat: Numbers, lon: Numbers) -> NDArray[np.object_]:
         reasons = np.full(len(lat), None, object)
         if self.is_lon_lat:
             reasons[(np.abs(lat) > 90) | (np.abs(lon) > 180)] = "coordinates_out_of_range"
+            reasons[(np.abs(lat) > 90) & (np.abs(lat) <= 180) & (np.abs(lon) <= 90)] = "axes_swapped"
         reasons[~(np.isfinite(lat) & np.isfinite(lon))] = "unreadable_coordinates"
         reasons[blank] = "null_geometry"
         return reasons

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.models.results import ColumnInfo, Memory, Renamed
+from core.models.results import ColumnInfo, ColumnNote, Memory, Renamed
 from core.models.vector import ProcessVectorParams
 
 PARSE = "services.vector.parser:parse"
@@ -44,6 +44,7 @@ class Parsed(BaseModel):
     chunks: int
     columns: list[ColumnInfo]
     renamed: list[Renamed]
+    notes: list[ColumnNote]
     geometry_type: str
     source_crs: str
     crs_found_in: str

@@ -5,7 +5,7 @@ Nothing but the sandbox imports this, so that a worker never loads what reads st
 
 from pathlib import Path
 
-from core.models.results import ColumnInfo, Memory, Renamed
+from core.models.results import ColumnInfo, ColumnNote, Memory, Renamed
 from core.models.vector import ProcessVectorParams
 from infrastructure.sandbox.child import Tell
 from infrastructure.sandbox.protocol import Message
@@ -75,12 +75,16 @@ def describe(params: ProcessVectorParams, survey: Survey, chunks: int) -> Parsed
     plan = plan_columns(source.schema, survey.types)
     columns = [ColumnInfo(source=column.source, name=column.name, pg_type=column.type) for column in plan.columns]
     refuse_unknown_columns(params, columns)
+    notes = survey.types.notes()
     return Parsed(
         rows=survey.geometry.rows,
         chunks=chunks,
         columns=columns,
         renamed=[Renamed(source=n.source, name=n.name, reason=str(n.reason)) for n in plan.renames],
-        geometry_type=survey.geometry.column_type(),
+        notes=[
+            ColumnNote(name=column.name, note=note) for column in plan.columns if (note := notes.get(column.source))
+        ],
+        geometry_type=survey.geometry.column_type(params.geometry_type),
         source_crs=source.crs_text,
         crs_found_in=source.crs_found_in,
         layer=source.layer,

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
+from typing import Any
 
 import pyarrow as pa
 from psycopg import sql
@@ -18,12 +19,13 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from core.errors import InUse
 from core.models.results import ColumnInfo
 from core.ports import Row, Transaction
-from core.sql import publishing
+from core.sql import publishing, rejects
 from infrastructure.postgresql import Connection, PostgresDatabase
 from services.vector.copy_encoding import copy_encoder
 from services.vector.target import Target, refuse_occupied, relation_kind
 
 STAGING = "staging"
+REJECTS = sql.Identifier("app", "rejects")
 SRID = 4326
 IDENTIFIER_BYTES = 63
 # Seconds between tries to lock a table that is in use.
@@ -97,9 +99,15 @@ class VectorToPostGISHandler:
         tx.run(publishing.forget_batches, job_id=job_id, run=run)
 
     def replace_batch(
-        self, tx: Transaction, job_id: str, run: int, batch: int, rows: Iterable[pa.RecordBatch]
+        self,
+        tx: Transaction,
+        job_id: str,
+        run: int,
+        batch: int,
+        rows: Iterable[pa.RecordBatch],
+        rejected: Iterable[pa.RecordBatch],
     ) -> tuple[int, int]:
-        """Put the rows in place of what the batch held before: (deleted, inserted).
+        """Put the rows, and then those that are rejected, in place of what the batch held before: (deleted, inserted).
 
         Running it twice changes nothing; two of one batch cannot interleave.
         """
@@ -108,8 +116,9 @@ class VectorToPostGISHandler:
         tx.run("SET LOCAL lock_timeout = '60s'")
         tx.run(publishing.lock_batch, key=f"{job_id}:{run}:{batch}")
         # The ledger says whether there is anything to delete, so that a first load needs no index to look.
-        deleted = delete_batch(tx.connection, table, batch) if tx.run(publishing.forget_batch, **key) else 0
+        deleted = delete_batch(tx, table, key) if tx.run(publishing.forget_batch, **key) else 0
         inserted = copy_rows(tx.connection, table, rows)
+        copy_rejects(tx.connection, rejected)
         tx.run(publishing.remember_batch, **key, rows=inserted)
         return deleted, inserted
 
@@ -188,6 +197,10 @@ class VectorToPostGISHandler:
         """Without CASCADE: what depends on the table is not ours to drop."""
         tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(target.schema, target.table)))
 
+    def staged_columns(self, tx: Transaction, job_id: str, run: int) -> dict[str, str]:
+        """The columns of the staging table and their types."""
+        return column_types(tx, Target(STAGING, staging_name(job_id, run), overwrite=False))
+
     def measure(self, tx: Transaction, job_id: str, run: int) -> tuple[int, list[float] | None]:
         """Rows of the staging table and their extent: west, south, east, north in degrees; None without rows."""
         row = tx.connection.execute(
@@ -225,8 +238,16 @@ class VectorToPostGISHandler:
             tx.run(publishing.forget_batches, job_id=job_id, run=run)
 
 
-def delete_batch(connection: Connection, table: sql.Identifier, batch: int) -> int:
-    return connection.execute(sql.SQL("DELETE FROM {} WHERE etl_batch_id = %s").format(table), (batch,)).rowcount
+def delete_batch(tx: Transaction, table: sql.Identifier, key: dict[str, Any]) -> int:
+    """How many rows were loaded of it; what was rejected of it goes too."""
+    tx.run(rejects.forget_batch, **key)
+    statement = sql.SQL("DELETE FROM {} WHERE etl_batch_id = %s").format(table)
+    deleted: int = tx.connection.execute(statement, (key["batch"],)).rowcount
+    return deleted
+
+
+def copy_rejects(connection: Connection, batches: Iterable[pa.RecordBatch]) -> int:
+    return copy_rows(connection, REJECTS, batches)
 
 
 def copy_rows(connection: Connection, table: sql.Identifier, batches: Iterable[pa.RecordBatch]) -> int:
@@ -248,6 +269,11 @@ def copy_rows(connection: Connection, table: sql.Identifier, batches: Iterable[p
             batch = next(stream, None)
         copy.write(encoder.finish())
     return rows
+
+
+def column_types(tx: Transaction, target: Target) -> dict[str, str]:
+    """The columns of a table and their types, as Postgres writes them; empty when there is no such table."""
+    return {row["name"]: row["type"] for row in tx.all(publishing.columns, schema=target.schema, table=target.table)}
 
 
 def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Composed:
@@ -298,7 +324,7 @@ def rights_of(tx: Transaction, target: Target) -> Rights:
 
 def give_rights(tx: Transaction, target: Target, rights: Rights) -> None:
     """To the table that took the place of another one. A grant on a column that is gone goes with it."""
-    there = {row["name"] for row in tx.all(publishing.columns, schema=target.schema, table=target.table)}
+    there = column_types(tx, target)
     for grant in rights.grants:
         if grant["column"] is None or grant["column"] in there:
             tx.connection.execute(grant_statement(target, grant))

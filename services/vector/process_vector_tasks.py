@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 from core.errors import InvalidInput
@@ -122,9 +123,7 @@ def stage_1_data(params: ProcessVectorParams, parsed: Parsed, chunk_paths: list[
         table_name=params.table_name,
         schema_name=params.schema_name,
         srid=SRID,
-        **parsed.model_dump(
-            include={"columns", "renamed", "geometry_type", "source_crs", "crs_found_in", "layer", "driver", "plan"}
-        ),
+        **parsed.model_dump(exclude={"rows", "chunks", "memory_mb", "seconds"}),
     )
 
 
@@ -146,9 +145,12 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
         content = resources.silver.read(task.chunk_path)
     after_load = peak_memory_mb()
     loader = ChunkLoader(task.batch, prepared, geometry_options(params), watch)
+    rows = loader.rows(content)
+    # Repairs may take longer than a transaction may idle; once it copies, it does not idle.
+    first = list(islice(rows, 1))
     with watch.measured("load"), resources.database.transaction() as tx:
         deleted, inserted = VectorToPostGISHandler(resources.database).replace_batch(
-            tx, ctx.job_id, ctx.run, task.batch, loader.rows(content)
+            tx, ctx.job_id, ctx.run, task.batch, chain(first, rows), loader.rejects(ctx.job_id, ctx.run)
         )
         ctx.hold(tx)
     uploaded = loader.receipt(deleted, inserted, Memory(after_load=after_load, after_write=peak_memory_mb()))

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +11,14 @@ import pydantic_core
 
 from core.errors import InvalidInput
 from core.models.results import (
+    Changes,
     ProcessVectorStage1Result,
     Published,
     Receipt,
+    Replaced,
     StacParams,
     StacReference,
+    TypeChange,
     Uploaded,
 )
 from core.models.vector import ProcessVectorParams
@@ -33,9 +36,11 @@ from services.vector.postgis_handler import (
     SRID,
     IndexPlan,
     VectorToPostGISHandler,
+    column_types,
     cut,
 )
-from services.vector.survey import listed
+from services.vector.reject_limit import refuse_rejects
+from services.vector.rejects import kept_rejects
 from services.vector.target import Target
 
 log = logging.getLogger(__name__)
@@ -49,6 +54,7 @@ def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Publ
     params: ProcessVectorParams = ctx.params
     prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
     receipt = add_up(prepared, ctx.results("upload_chunks"))
+    refuse_rejects(ctx, params, receipt)
     plans = index_plans(params)
     handler = VectorToPostGISHandler(resources.database)
     watch = Stopwatch()
@@ -74,8 +80,8 @@ class Publication:
         with self.watch.measured("count"):
             bbox = self.measured(tx)
         interval = self.interval(tx)
-        replaced = self.replaced_rows(tx)
         target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
+        replaced = self.replaced(tx, target, bbox)
         # After what takes time: from here on readers of the old table wait for the commit. Before the catalog, whose
         # lock other publications wait for.
         with self.watch.measured("lock"):
@@ -89,7 +95,7 @@ class Publication:
         return Published(
             rows=self.receipt.loaded,
             bbox=bbox,
-            replaced_rows=replaced,
+            replaced=replaced,
             stac=stac,
             degraded=reason is not None,
             degraded_reason=reason,
@@ -98,11 +104,16 @@ class Publication:
         )
 
     def measured(self, tx: Transaction) -> list[float]:
-        """The extent, once the rows in the table are as many as the uploads say they loaded."""
+        """The extent, once the rows in the table, and those kept as rejected, are as many as the uploads say."""
         rows, bbox = self.handler.measure(tx, self.ctx.job_id, self.ctx.run)
         if rows != self.receipt.loaded or bbox is None:
             raise InvalidInput(
                 "rows_do_not_add_up", f"the uploads loaded {self.receipt.loaded} rows, but the table has {rows}."
+            )
+        kept = kept_rejects(tx, self.ctx.job_id, self.ctx.run)
+        if kept != self.receipt.rows_rejected:
+            raise InvalidInput(
+                "rows_do_not_add_up", f"the uploads rejected {self.receipt.rows_rejected} rows, but {kept} are kept."
             )
         return bbox
 
@@ -110,10 +121,26 @@ class Publication:
         column = self.params.temporal_property
         return self.handler.value_range(tx, self.ctx.job_id, self.ctx.run, column) if column else None
 
-    def replaced_rows(self, tx: Transaction) -> int | None:
-        name = {"schema": self.params.schema_name, "table": self.params.table_name}
-        row = tx.one(publishing.published_by, **name)
-        return row["feature_count"] if row else None
+    def replaced(self, tx: Transaction, target: Target, bbox: list[float]) -> Replaced | None:
+        """What becomes different with the table that is there, if there is one."""
+        before = column_types(tx, target)
+        if not before:
+            return None
+        after = self.handler.staged_columns(tx, self.ctx.job_id, self.ctx.run)
+        published = tx.one(publishing.published_by, schema=target.schema, table=target.table)
+        return Replaced(
+            rows_before=published["feature_count"] if published else None,
+            rows_after=self.receipt.loaded,
+            bbox_before=published["bbox"] if published else None,
+            bbox_after=bbox,
+            columns_added=[name for name in after if name not in before],
+            columns_removed=[name for name in before if name not in after],
+            columns_changed=[
+                TypeChange(name=name, before=before[name], after=kind)
+                for name, kind in after.items()
+                if before.get(name, kind) != kind
+            ],
+        )
 
     def catalog(
         self, tx: Transaction, bbox: list[float], interval: Interval | None
@@ -136,11 +163,14 @@ class Publication:
         return StacReference(collection=stac_vector.COLLECTION, item_id=item["id"]), None
 
     def provenance(self) -> dict[str, Any]:
+        data = self.prepared.result
         return {
             "etl:job_id": self.ctx.job_id,
             "etl:run": self.ctx.run,
             "etl:source": self.source(),
             "etl:rows": self.receipt.model_dump(),
+            "etl:renamed": [renamed.model_dump() for renamed in data.renamed],
+            "etl:notes": [note.model_dump() for note in data.notes],
         }
 
     def source(self) -> dict[str, Any]:
@@ -177,33 +207,20 @@ class Publication:
 
 
 def add_up(prepared: ProcessVectorStage1Result, uploads: Sequence[Uploaded]) -> Receipt:
-    """The receipt of all uploads. Raises InvalidInput when rows are missing, or none is left."""
+    """The receipt of all uploads. Raises InvalidInput when rows are missing."""
     rejected: Counter[str] = Counter()
     for upload in uploads:
         rejected.update(upload.rejected)
-
-    def total(of: Callable[[Uploaded], int]) -> int:
-        return sum(map(of, uploads))
-
     receipt = Receipt(
-        read=total(lambda upload: upload.rows_read),
-        loaded=total(lambda upload: upload.rows_loaded),
+        read=sum(upload.rows_read for upload in uploads),
+        loaded=sum(upload.rows_loaded for upload in uploads),
         rejected=dict(rejected),
-        repaired=total(lambda upload: upload.repaired),
-        promoted=total(lambda upload: upload.promoted),
-        flattened=total(lambda upload: upload.flattened),
+        **{name: sum(getattr(upload, name) for upload in uploads) for name in Changes.model_fields},
     )
     if receipt.read != prepared.result.total_features:
         raise InvalidInput(
             "rows_do_not_add_up",
             f"the source has {prepared.result.total_features} rows, but the uploads read {receipt.read}.",
-        )
-    if receipt.loaded == 0:
-        raise InvalidInput(
-            "no_usable_features",
-            f"none of the {receipt.read} rows read could be loaded: {listed(receipt.rejected)}.",
-            parameter="blob_name",
-            details={"rejected": receipt.rejected},
         )
     return receipt
 

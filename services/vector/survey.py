@@ -1,6 +1,5 @@
 """What is learned of a source while it is read, and what it must have for a table to come of it."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,6 @@ class Survey:
     source: VectorSource
     geometry: GeometryCensus = field(default_factory=GeometryCensus)
     types: TypeCensus = field(default_factory=TypeCensus)
-    reasons: Counter[str] = field(default_factory=Counter)
 
     def batches(self) -> Iterator[SourceBatch]:
         for batch in self.source.batches():
@@ -34,29 +32,17 @@ class Survey:
 
     def observe(self, batch: SourceBatch) -> None:
         self.geometry.observe(batch.geometry)
-        if batch.reasons is not None:
-            self.reasons.update(counted(batch.reasons))
         for name in self.source.untyped:
             self.types.observe(name, batch.attributes.column(name))
 
 
 def refuse_empty(survey: Survey) -> None:
-    rows, usable = survey.geometry.rows, survey.geometry.rows - survey.geometry.nulls
-    if rows == 0:
+    if survey.geometry.rows == 0:
         raise InvalidInput(
             "no_features",
             f"the source has no features: layer {survey.source.layer!r} was read to its end and is empty.",
             parameter="blob_name",
             remedy="Check that the file was exported completely.",
-        )
-    if usable == 0:
-        reasons = dict(survey.reasons) or {"null_geometry": rows}
-        raise InvalidInput(
-            "no_usable_features",
-            f"none of the {rows} rows read has a usable geometry: {listed(reasons)}.",
-            parameter="blob_name",
-            remedy="Check the geometry columns.",
-            details={"rejected": reasons},
         )
 
 

@@ -12,15 +12,29 @@ _DECIMAL = r"^-?(0|[1-9][0-9]*|(0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.)([eE][
 _SAFE_DIGITS, _WRITTEN_DIGITS = 15, 17
 _LARGEST_EXACT_INTEGER = 10**_SAFE_DIGITS - 1
 _SMALLEST_NORMAL_DOUBLE = 2.2250738585072014e-308
+# What single values look like; whether a column is of the type is decided by casting all of it.
+_PATTERNS = {
+    "bigint": r"^-?(0|[1-9][0-9]*)$",
+    "double precision": _DECIMAL,
+    "boolean": r"^(?i:true|false)$",
+    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+    "timestamp": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}",
+}
 _DATE_LENGTH, _TIMESTAMP_LENGTH = len("2020-01-31"), len("2020-01-31T10:00")
+
+
+# A column is mixed, and not just text, when at least half of the values seen first look like another type.
+_SHARE_OF_MIXED = 0.5
 
 
 @dataclass
 class _Standing:
-    """The type every value so far fits; None before the first value. largest: greatest magnitude of an integer."""
+    """The type every value so far fits; None before the first value. largest: greatest magnitude of an integer. mixed:
+    the type that values looked like which not all fit."""
 
     type: str | None = None
     largest: int = 0
+    mixed: str | None = None
 
 
 class TypeCensus:
@@ -34,14 +48,19 @@ class TypeCensus:
         standing = self._columns.setdefault(column_name, _Standing())
         values = values.drop_null() if values.null_count else values
         if standing.type != "text" and len(values):
-            standing.type = _narrowed(standing, values)
+            before, standing.type = standing.type, _narrowed(standing, values)
+            if standing.type == "text":
+                standing.mixed = before or _mixed(values)
             if standing.type == "bigint":
                 standing.largest = max(standing.largest, _largest_magnitude(values))
 
     def merge(self, other: "TypeCensus") -> None:
         for name, theirs in other._columns.items():
             ours = self._columns.setdefault(name, _Standing())
+            narrower = [each for each in (ours.type, theirs.type) if each and each != "text"]
             ours.type = _joined(ours, theirs)
+            lost = narrower[0] if narrower and ours.type == "text" else None
+            ours.mixed = ours.mixed or theirs.mixed or lost
             ours.largest = max(ours.largest, theirs.largest)
 
     def observed(self, column_name: str) -> bool:
@@ -50,6 +69,14 @@ class TypeCensus:
     def postgres_type(self, column_name: str) -> str:
         """`bigint`, `double precision`, `boolean`, `date`, `timestamp`, `timestamptz`, else `text`."""
         return self._columns[column_name].type or "text"
+
+    def notes(self) -> dict[str, str]:
+        """By column: why it is text, where its values are mixed."""
+        return {
+            name: f"some values look like {standing.mixed}, but not all fit: loaded as text"
+            for name, standing in self._columns.items()
+            if standing.mixed
+        }
 
 
 def _narrowed(standing: _Standing, values: pa.StringArray) -> str:
@@ -60,6 +87,14 @@ def _narrowed(standing: _Standing, values: pa.StringArray) -> str:
     if standing.type == "bigint" and standing.largest <= _LARGEST_EXACT_INTEGER and _are_doubles(values):
         return "double precision"
     return "text"
+
+
+def _mixed(values: pa.StringArray) -> str | None:
+    """The type that at least half of the values look like, which are not all of one."""
+    for name, pattern in _PATTERNS.items():
+        if pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py() >= _SHARE_OF_MIXED:
+            return name
+    return None
 
 
 def _joined(ours: _Standing, theirs: _Standing) -> str | None:

@@ -17,6 +17,8 @@ from services.vector.wkb import read_headers
 NAN, INF = float("nan"), float("inf")
 BOW_TIE = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
 SQUARE = shapely.box(0, 0, 1, 1)
+CURVE = b"\x01\x08\x00\x00\x00\x03\x00\x00\x00" + np.array([0, 0, 1, 1, 2, 0], "<f8").tobytes()
+COLLECTION_OF_CURVES = b"\x01\x07\x00\x00\x00\x01\x00\x00\x00" + CURVE
 DONUT = shapely.Polygon(
     shapely.box(0, 0, 9, 9).exterior, [shapely.box(1, 1, 2, 2).exterior, shapely.box(4, 4, 5, 5).exterior]
 )
@@ -139,12 +141,19 @@ def test_a_slice_of_a_larger_array_is_prepared_like_any_other() -> None:
         (shapely.LineString([(1, 1), (1, 1)]), "MultiLineString", "collapsed_geometry"),
         (shapely.Polygon([(0, 0), (1, 1), (2, 2)]), "MultiPolygon", "collapsed_geometry"),
         (shapely.Point(1, 1), "MultiPolygon", "wrong_geometry_type"),
-        (shapely.GeometryCollection([SQUARE]), "MultiPolygon", "wrong_geometry_type"),
+        (shapely.GeometryCollection([SQUARE, shapely.Point(1, 1)]), "MultiPolygon", "mixed_collection"),
+        (shapely.GeometryCollection([shapely.Point(1, 1)]), "MultiPolygon", "wrong_geometry_type"),
+        (shapely.GeometryCollection(), "MultiPolygon", "empty_geometry"),
+        (shapely.GeometryCollection([shapely.Point()]), "Point", "empty_geometry"),
+        (COLLECTION_OF_CURVES, "MultiLineString", "unsupported_geometry_type"),
+        (b"\x01\x07\x00\x00\x00\x01", "MultiLineString", "unreadable_geometry"),
         (shapely.MultiPoint([(1, 1)]), "Point", "wrong_geometry_type"),
         (b"\x01\x08\x00\x00\x00\x00\x00\x00\x00", "MultiLineString", "unsupported_geometry_type"),
         (b"\x01\x10\x00\x00\x00\x00\x00\x00\x00", "MultiPolygon", "unsupported_geometry_type"),
         (shapely.Point(500_000, 50), "Point", "coordinates_out_of_range"),
         (shapely.box(10, 89, 11, 91), "MultiPolygon", "coordinates_out_of_range"),
+        (shapely.Point(33.5, -117.2), "Point", "axes_swapped"),
+        (shapely.box(33, -118, 34, -117), "MultiPolygon", "axes_swapped"),
     ],
 )
 def test_an_unusable_row_is_rejected_with_its_reason_and_its_neighbours_stay(
@@ -197,7 +206,7 @@ def test_heights_and_measures_are_dropped_and_counted(flavor: Any) -> None:
     array = pa.array(shapely.to_wkb(shapes_, output_dimension=4, flavor=flavor), pa.binary())
     prepared = prepare_geometries(array, None, source_crs="EPSG:4326", target="Point")
     assert prepared.ewkb.equals(by_shapely([shapely.Point(1, 2)] * 5, "Point"))
-    assert prepared.flattened == 4
+    assert (prepared.flattened, prepared.with_z, prepared.with_m) == (4, 3, 2)
 
 
 def test_parts_of_another_dialect_than_their_whole_are_read() -> None:
@@ -254,6 +263,7 @@ LINE = shapely.LineString([(0, 0), (1, 1)])
         ([LINE, shapely.MultiLineString([LINE])], "MultiLineString"),
         ([SQUARE], "MultiPolygon"),
         ([SQUARE, shapely.MultiPolygon([SQUARE]), shapely.GeometryCollection()], "MultiPolygon"),
+        ([SQUARE, shapely.GeometryCollection([LINE, SQUARE])], "MultiPolygon"),
     ],
 )
 def test_the_column_type_holds_every_row(geometries: list[Any], column_type: str) -> None:
@@ -266,11 +276,67 @@ def test_mixed_types_are_refused_with_their_counts() -> None:
     assert caught.value.code == "mixed_geometry_types"
 
 
-@pytest.mark.parametrize("geometries", [[], [None], [shapely.GeometryCollection([SQUARE])]])
-def test_a_source_without_usable_geometry_has_no_column_type(geometries: list[Any]) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        census(*geometries).column_type()
-    assert caught.value.code == "no_usable_geometry"
+@pytest.mark.parametrize("geometries", [[], [None], [shapely.GeometryCollection([SQUARE, LINE])]])
+def test_a_source_without_usable_geometry_has_a_column_that_takes_none_of_its_rows(geometries: list[Any]) -> None:
+    column_type = census(*geometries).column_type()
+    assert not any(prepare(*geometries, target=column_type).kept.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("part", "column_type"),
+    [(shapely.Point(1, 2), "MultiPoint"), (LINE, "MultiLineString"), (shapely.MultiPolygon([SQUARE]), "MultiPolygon")],
+)
+def test_collections_of_one_kind_become_the_multi_geometry_of_that_kind(part: Any, column_type: str) -> None:
+    other = shapely.transform(part, lambda xy: xy + 10)
+    nested = shapely.GeometryCollection([part, shapely.GeometryCollection([other]), shapely.Polygon()])
+    found = census(nested)
+    assert (found.by_type, found.column_type()) == ({column_type: 1}, column_type)
+    prepared = prepare(nested, None, target=column_type)
+    assert prepared.kept.to_pylist() == [True, False]
+    assert prepared.promoted == 1
+    (shape,) = shapes(prepared)
+    assert shape.geom_type == column_type
+    assert shape.equals(shapely.union(part, other))
+    assert len(shape.geoms) == 2
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:25832"])
+def test_a_column_of_any_type_takes_every_row_as_it_is(crs: str) -> None:
+    mixed = [
+        FAMILIES["Point"][0],
+        *(shape for family in ("MultiPoint", "MultiLineString", "MultiPolygon") for shape in FAMILIES[family]),
+        shapely.GeometryCollection([FAMILIES["Point"][0], FAMILIES["MultiPolygon"][0]]),
+    ]
+    if crs == "EPSG:4326":
+        mixed = list(shapely.transform(mixed, lambda xy: xy / 1e5))
+    prepared = prepare(*mixed, target=census(*mixed).column_type("any"), crs=crs)
+    expected = shapely.transform(np.array(mixed, object), UTM, interleaved=False) if crs != "EPSG:4326" else mixed
+    assert shapely.equals_exact(shapes(prepared), expected).all()
+    assert {shapely.get_srid(shape) for shape in shapes(prepared)} == {4326}
+    assert prepared.promoted == 0
+
+
+def test_a_column_of_any_type_takes_no_row_that_is_nowhere() -> None:
+    rows = (
+        shapely.Point(NAN, 1),
+        shapely.Point(1, 100),
+        shapely.Point(),
+        shapely.LineString([(1, 1), (1, 1)]),
+        shapely.GeometryCollection([SQUARE, shapely.Point(500, 1)]),
+        COLLECTION_OF_CURVES,
+        BOW_TIE,
+    )
+    prepared = prepare(*rows, target="Geometry")
+    assert prepared.reasons.to_pylist() == [
+        "non_finite_coordinates",
+        "axes_swapped",
+        "empty_geometry",
+        "collapsed_geometry",
+        "coordinates_out_of_range",
+        "unsupported_geometry_type",
+        None,
+    ]
+    assert shapes(prepared)[0].area == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("flavor", ["iso", "extended"])
