@@ -61,7 +61,7 @@ def layer_infos(path: Path, **open_options: str) -> list[LayerInfo]:
 def _opened_once(path: Path, open_options: dict[str, str]) -> None:
     """For what opening the file so leaves behind. pyogrio fails on a file without layers with an IndexError."""
     with suppress(IndexError):
-        pyogrio.read_info(path, **open_options)
+        pyogrio.read_info(path, layer=0, **open_options)
 
 
 def _layer_info(path: Path, name: str, geometry_type: str | None) -> LayerInfo:

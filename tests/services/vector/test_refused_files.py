@@ -140,7 +140,7 @@ def test_archives_in_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_several_data_sets_are_ambiguous(tmp_path: Path) -> None:
-    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "layer_ambiguous"
+    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "archive_ambiguous"
 
 
 def test_an_archive_without_data_says_what_is_missing(tmp_path: Path) -> None:
