@@ -16,7 +16,9 @@ COUNTRIES = Path(pyogrio.__file__).parent / "tests/fixtures/naturalearth_lowres/
 
 
 def frame(count: int, crs: str | None = "EPSG:4326", **columns: object) -> gpd.GeoDataFrame:
-    return gpd.GeoDataFrame({"n": range(count), **columns}, geometry=[shapely.Point(n, n) for n in range(count)], crs=crs)
+    return gpd.GeoDataFrame(
+        {"n": range(count), **columns}, geometry=[shapely.Point(n, n) for n in range(count)], crs=crs
+    )
 
 
 def shapefile(folder: Path, name: str, count: int = 2) -> dict[str, bytes]:
