@@ -59,8 +59,8 @@ def layer_infos(path: Path, **open_options: str) -> list[LayerInfo]:
 
 
 def _opened_once(path: Path, open_options: dict[str, str]) -> None:
-    """For what opening the file so leaves behind. pyogrio fails on a file without layers with an IndexError."""
-    with suppress(IndexError):
+    """For what opening the file so leaves behind. It may have no layer at all."""
+    with suppress(DataLayerError):
         pyogrio.read_info(path, layer=0, **open_options)
 
 

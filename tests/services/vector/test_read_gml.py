@@ -42,6 +42,9 @@ def test_countries_written_by_gdal_come_back_value_by_value(tmp_path: Path, flav
     (tmp_path / "a.xsd").unlink()
     source = read(tmp_path / "a.gml")
     assert source.source.feature_count == len(expected)
+    assert [name for name in source.table.column_names if name not in ("gml_id", "fid")] == [
+        "pop_est", "continent", "name", "iso_a3", "gdp_md_est",
+    ]  # fmt: skip
     assert (source.source.crs_text, source.source.crs_found_in) == ("EPSG:4326", "file")
     assert shapely.equals_exact(source.geometries, expected.geometry.to_numpy(), 1e-12).all()
     for column in ("name", "continent", "iso_a3"):

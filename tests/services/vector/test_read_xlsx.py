@@ -2,6 +2,7 @@ import datetime as dt
 import re
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,6 @@ import openpyxl
 import pandas as pd
 import pytest
 import shapely
-from openpyxl.worksheet.worksheet import Worksheet
-from vega_datasets import data
 
 from tests.services.vector.reading import read, refusal, write_text
 
@@ -23,19 +22,17 @@ HEADER = ("name", "lat", "lon")
 def workbook(path: Path, *rows: Sequence[Any], **sheets: Sequence[Sequence[Any]]) -> Path:
     """rows: of the first sheet. sheets: the rows of further ones."""
     book = openpyxl.Workbook()
-    for row in rows:
-        book.active.append(row)
-    for title, more in sheets.items():
-        sheet = book.create_sheet(title)
-        for row in more:
-            sheet.append(row)
+    for title, content in {"Sheet": rows, **sheets}.items():
+        sheet = book["Sheet"] if title == "Sheet" else book.create_sheet(title)
+        for row in content:
+            sheet.append(list(row))
     book.save(path)
     return path
 
 
-def edited(path: Path, edit: Callable[[Worksheet], None]) -> Path:
+def merged(path: Path, cells: str) -> Path:
     book = openpyxl.load_workbook(path)
-    edit(book.active)
+    book["Sheet"].merge_cells(cells)
     book.save(path)
     return path
 
@@ -52,7 +49,7 @@ def rewritten(path: Path, member: str, edit: Callable[[bytes], bytes]) -> Path:
 
 
 def test_airports_written_by_pandas_come_back_value_by_value(tmp_path: Path) -> None:
-    airports = data.airports()
+    airports = pd.read_csv(Path(str(files("vega_datasets"))) / "_data/airports.csv")
     airports.to_excel(tmp_path / "a.xlsx", index=False)
     source = read(tmp_path / "a.xlsx", lat_name="latitude", lon_name="longitude")
     expected = gpd.points_from_xy(airports.longitude, airports.latitude)
@@ -90,14 +87,12 @@ def test_empty_rows_are_no_rows_and_empty_cells_are_null(tmp_path: Path) -> None
 
 def test_the_header_may_stand_below_a_title(tmp_path: Path) -> None:
     path = workbook(tmp_path / "a.xlsx", ("Stations 2024",), ("as of", "today"), HEADER, ("a", 1, 2))
-    edited(path, lambda sheet: sheet.merge_cells("A1:C1"))
-    assert read(path, **LAT_LON).table.to_pylist() == [{"name": "a", "lat": 1.0, "lon": 2.0}]
+    assert read(merged(path, "A1:C1"), **LAT_LON).table.to_pylist() == [{"name": "a", "lat": 1.0, "lon": 2.0}]
 
 
 def test_merged_cells_have_one_value(tmp_path: Path) -> None:
     path = workbook(tmp_path / "a.xlsx", HEADER, ("a", 1, 2), ("gone", 3, 4))
-    edited(path, lambda sheet: sheet.merge_cells("A2:A3"))
-    assert read(path, **LAT_LON).table["name"].to_pylist() == ["a", None]
+    assert read(merged(path, "A2:A3"), **LAT_LON).table["name"].to_pylist() == ["a", None]
 
 
 def test_names_of_columns_are_made_unique(tmp_path: Path) -> None:
