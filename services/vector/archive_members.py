@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.errors import InvalidInput
-from services.vector.layer_choice import is_named, layer_ambiguous, layer_not_found
+from services.vector.layer_choice import is_named, layer_not_found, with_counts
 
 _SHAPEFILE_PARTS = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg"})
 _SINGLE_FILES = (
@@ -64,7 +64,7 @@ def data_sets(archive: zipfile.ZipFile, path: Path) -> list[DataSet]:
 def chosen_data_set(archive: zipfile.ZipFile, found: Sequence[DataSet], layer_name: str | None) -> DataSet:
     """The one that is named, else the only one that describes no other.
 
-    Raises InvalidInput, listing them: `layer_ambiguous`, or `layer_not_found` for a name that is none of several.
+    Raises InvalidInput, listing them: `archive_ambiguous`, or `layer_not_found` for a name that is none of several.
     """
     named = [data_set for data_set in found if data_set.is_named(layer_name)]
     likely = [data_set for data_set in found if not data_set.describes] or found
@@ -74,7 +74,13 @@ def chosen_data_set(archive: zipfile.ZipFile, found: Sequence[DataSet], layer_na
     counts = {str(data_set.path): _records(archive, data_set) for data_set in named or found}
     if layer_name is not None and not named:
         raise layer_not_found(layer_name, counts)
-    raise layer_ambiguous("The archive holds several data sets", counts)
+    raise InvalidInput(
+        "archive_ambiguous",
+        f"The archive holds several data sets: {with_counts(counts)}.",
+        parameter="layer_name",
+        remedy="Name one of them as layer_name.",
+        details={"layers": counts},
+    )
 
 
 def data_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -62,7 +62,7 @@ def extracted_source(
     """The data set of a zip, in any folder of it: a shapefile with its sidecars, a file geodatabase or a single file.
 
     layer_name: which of several, by its file's name. Extracted beside `path`, removed on exit. Raises InvalidInput:
-    `unsafe_archive`, `archive_too_large`, `archive_without_data`, `layer_ambiguous`, `layer_not_found`,
+    `unsafe_archive`, `archive_too_large`, `archive_without_data`, `archive_ambiguous`, `layer_not_found`,
     `unreadable_file`.
     """
     with _opened(path, limits) as archive:

@@ -23,7 +23,7 @@ def layer_not_found(wanted: str, counts: Mapping[str, int | None]) -> InvalidInp
     """counts: features of each layer there is, None where they are not known."""
     return InvalidInput(
         "layer_not_found",
-        f"layer '{wanted}' not found; available: {_with_counts(counts)}",
+        f"layer '{wanted}' not found; available: {with_counts(counts)}",
         parameter="layer_name",
         details={"layers": dict(counts)},
     )
@@ -32,14 +32,14 @@ def layer_not_found(wanted: str, counts: Mapping[str, int | None]) -> InvalidInp
 def layer_ambiguous(what: str, counts: Mapping[str, int | None]) -> InvalidInput:
     return InvalidInput(
         "layer_ambiguous",
-        f"{what}: {_with_counts(counts)}.",
+        f"{what}: {with_counts(counts)}.",
         parameter="layer_name",
         remedy="Name one of them as layer_name.",
         details={"layers": dict(counts)},
     )
 
 
-def _with_counts(counts: Mapping[str, int | None]) -> str:
+def with_counts(counts: Mapping[str, int | None]) -> str:
     return ", ".join(name if count is None else f"{name} ({count} features)" for name, count in counts.items())
 
 

@@ -59,9 +59,9 @@ def layer_infos(path: Path, **open_options: str) -> list[LayerInfo]:
 
 
 def _opened_once(path: Path, open_options: dict[str, str]) -> None:
-    """For what opening the file so leaves behind. pyogrio fails on a file without layers with an IndexError."""
-    with suppress(IndexError):
-        pyogrio.read_info(path, **open_options)
+    """For what opening the file so leaves behind. It may have no layer at all."""
+    with suppress(DataLayerError):
+        pyogrio.read_info(path, layer=0, **open_options)
 
 
 def _layer_info(path: Path, name: str, geometry_type: str | None) -> LayerInfo:

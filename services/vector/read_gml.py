@@ -11,12 +11,13 @@ import pyarrow as pa
 from core.errors import InvalidInput
 from services.vector.layer_choice import no_features
 from services.vector.ogr_layer import layer_infos, open_layer, read_layer
-from services.vector.read_ogr import choose_crs, chosen_layer, complete, source_of
-from services.vector.source import ReadOptions, VectorSource
+from services.vector.read_ogr import choose_crs, chosen_layer, complete
+from services.vector.source import ReadOptions, SourceBatch, VectorSource
 from services.vector.xml_stream import refuse_malformed
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 256
+_CORNERS = frozenset({"lowerCorner", "upperCorner"})
 _CRS_NAME = re.compile(rb"""srsName\s*=\s*["']([^"']{1,256})["']""")
 _CRS_CODE = re.compile(r"\d+(?=\D*$)")
 
@@ -38,11 +39,26 @@ def open_gml(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
         if layer.crs is None:
             _refuse_mixed_crs(path)
         crs, origin = choose_crs(options, layer.crs, by_format=None, what=f"The layer '{info.name}'")
-        texts = frozenset(field.name for field in layer.schema if pa.types.is_string(field.type))
-        source = source_of(
-            info.name, "GML", layer, crs, origin, info.features, lambda: complete(read_layer(layer), path, info)
+        schema = pa.schema([field for field in layer.schema if field.name not in _bounds(layer.schema)])
+        yield VectorSource(
+            layer=info.name,
+            driver="GML",
+            crs=crs,
+            crs_found_in=origin,
+            schema=schema,
+            feature_count=info.features,
+            batches=lambda: (_selected(batch, schema) for batch in complete(read_layer(layer), path, info)),
+            untyped=frozenset(field.name for field in schema if pa.types.is_string(field.type)),
         )
-        yield replace(source, untyped=texts)
+
+
+def _bounds(schema: pa.Schema) -> frozenset[str]:
+    """The corners of each feature's gml:boundedBy, which come as attributes."""
+    return _CORNERS if set(schema.names) >= _CORNERS else frozenset()
+
+
+def _selected(batch: SourceBatch, schema: pa.Schema) -> SourceBatch:
+    return replace(batch, attributes=batch.attributes.select(schema.names))
 
 
 def _refuse_mixed_crs(path: Path) -> None:

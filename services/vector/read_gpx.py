@@ -11,15 +11,13 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from services.vector.gpx_features import LAYERS, LINE_LAYERS, Contents, Feature, layer_features, survey
+from services.vector.gpx_features import LAYERS, LINE_LAYERS, MAIN_LAYERS, Contents, Feature, layer_features, survey
 from services.vector.layer_choice import layer_ambiguous, layer_not_found, no_features
 from services.vector.read_ogr import choose_crs
 from services.vector.source import BATCH_ROWS, ReadOptions, SourceBatch, VectorSource
 from services.vector.wkb import points_to_wkb
 
 _WGS84 = CRS.from_epsg(4326)
-# The points of routes and tracks are layers too, but only for those who ask.
-_MAIN_LAYERS = ("waypoints", "routes", "tracks")
 _SMALLEST_LINE = 2
 _BATCH_NUMBERS = 1 << 19
 _UNREADABLE = "unreadable_coordinates"
@@ -32,7 +30,7 @@ def open_gpx(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
     Lon/lat by definition. Attributes come as text, whose type its values show; heights of points are one of them.
     Raises InvalidInput: `layer_not_found`, `layer_ambiguous`, `no_features`, `unsafe_xml`, `unreadable_file`.
     """
-    contents = survey(path)
+    contents = survey(path, options.layer_name)
     layer = _chosen_layer(contents, options.layer_name, path)
     crs, origin = choose_crs(options, None, by_format=_WGS84, what="The GPX file")
     schema = pa.schema([(name, pa.string()) for name in contents.columns[layer]])
@@ -56,7 +54,7 @@ def _chosen_layer(contents: Contents, wanted: str | None, path: Path) -> str:
         if wanted not in filled:
             raise layer_not_found(wanted, filled)
         return wanted
-    usable = [name for name in _MAIN_LAYERS if name in filled]
+    usable = [name for name in MAIN_LAYERS if name in filled]
     if len(usable) > 1:
         raise layer_ambiguous("The file has several layers", filled)
     return usable[0]
@@ -94,12 +92,12 @@ def _points(features: Sequence[Feature]) -> tuple[pa.BinaryArray, pa.StringArray
 
 def _lines(features: Sequence[Feature]) -> tuple[pa.BinaryArray, pa.StringArray | None]:
     """One line, or several, of each feature. A segment of a single point is no line, and left out."""
-    shapes = np.array([_line(feature) for feature in features], object)
     is_finite = np.array([bool(np.isfinite(feature.coordinates).all()) for feature in features])
+    pairs = zip(features, is_finite, strict=True)
+    shapes = np.array([_line(feature) if usable else None for feature, usable in pairs], object)
     reasons = np.full(len(features), None, object)
     reasons[shapely.is_missing(shapes)] = "empty_geometry"
     reasons[~is_finite] = _UNREADABLE
-    shapes[~is_finite] = None
     return pa.array(shapely.to_wkb(shapes, byte_order=1), pa.binary()), _reasons(reasons)
 
 

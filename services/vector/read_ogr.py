@@ -64,7 +64,7 @@ def open_flatgeobuf(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
     infos = layer_infos(path)
     if not infos:
         raise unreadable(path, "its header is damaged")
-    info = infos[0]
+    info = chosen_layer(infos, None)
     wanted = options.layer_name
     if wanted is not None and not is_named(wanted, info.name, path.stem, path.name):
         raise layer_not_found(wanted, {info.name: info.features})

@@ -1,6 +1,7 @@
 """Read a shapefile and its sidecars. GDAL takes a cut-off one for a short one, so the lengths are checked first."""
 
 import codecs
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from services.vector.source import ReadOptions, VectorSource
 _SILENT_LANGUAGE_IDS = (0, 0x57)
 _RECORD_COUNT, _HEADER_LENGTH, _RECORD_LENGTH, _LANGUAGE_ID = slice(4, 8), slice(8, 10), slice(10, 12), 29
 _DBF_HEADER = 32
+_SHP_HEADER, _EXTENT = 100, slice(36, 68)
 _SHX_HEADER, _SHX_RECORD = 100, 8
 
 
@@ -36,8 +38,17 @@ def open_shapefile(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
     if _sidecar(path, ".shx") is None:
         _restore_index(path)
     with open_layer(path, encoding=_encoding(path, table, options)) as layer:
-        crs, origin = choose_crs(options, layer.crs, by_format=None, what=f"The shapefile {path.name} has no .prj and")
+        what = f"The shapefile {path.name} has no .prj{_guess(path)} and"
+        crs, origin = choose_crs(options, layer.crs, by_format=None, what=what)
         yield source_of(path.stem, "ESRI Shapefile", layer, crs, origin, records, lambda: read_layer(layer))
+
+
+def _guess(path: Path) -> str:
+    """Only said: many a local grid has coordinates as small as degrees are."""
+    with path.open("rb") as shapes:
+        west, south, east, north = struct.unpack("<4d", shapes.read(_SHP_HEADER)[_EXTENT])
+    plainly = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
+    return " (its extent could be degrees, EPSG:4326)" if plainly else ""
 
 
 def _restore_index(path: Path) -> None:

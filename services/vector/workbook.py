@@ -22,9 +22,14 @@ _PARTS, _SHEETS = "xl/", "xl/worksheets/"
 # Titles and notes may stand above the header.
 _HEADER_WITHIN_ROWS = 50
 _BLOCK = 1 << 20
-# A cell that ends right behind its formula: no program has ever calculated it.
-_UNCALCULATED = re.compile(rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f(?:\s[^<>]*)?/>)\s*</(?:\w+:)?c>")
-_LONGEST_MATCH = 512
+# A cell with a formula and no value: no program has ever calculated it. An empty text (t="str") is a value.
+_UNCALCULATED = re.compile(
+    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*>\s*'
+    rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+# A formula has at most 8192 characters.
+_LONGEST_MATCH = 1 << 15
 # What openpyxl raises for parts that are missing, broken or not what they should be; defusedxml's are ValueErrors.
 _ERRORS = (*BROKEN, ParseError, KeyError, ValueError, TypeError, AttributeError, IndexError)
 

@@ -35,8 +35,9 @@ def test_an_empty_file(flow: Flow, table: str) -> None:
     refused(flow, {"blob_name": flow.put(b"", "empty.geojson"), "table_name": table}, "blob_empty", "blob_name")
 
 
-def test_a_csv_that_does_not_name_its_geometry_columns(flow: Flow, table: str) -> None:
-    body = {"blob_name": flow.put(POINTS, "points.csv"), "table_name": table}
+@pytest.mark.parametrize("extension", ["csv", "tsv", "xlsx"])
+def test_a_table_that_does_not_name_its_geometry_columns(flow: Flow, table: str, extension: str) -> None:
+    body = {"blob_name": flow.put(POINTS, f"points.{extension}"), "table_name": table}
     detail = refused(flow, body, "csv_geometry_missing", "lat_name")
     assert "wkt_column" in detail
 
@@ -136,6 +137,17 @@ def test_the_apps_own_table_of_metadata(flow: Flow) -> None:
         ({"indexes": {"attributes": "name"}}, "indexes.attributes"),
         ({"indexes": []}, "indexes"),
         ({"converter_params": {"delimiter": "ab"}}, "converter_params.delimiter"),
+        ({"converter_params": {"quote": "`"}}, "converter_params.quote"),
+        ({"converter_params": {"encoding": "klingon"}}, "converter_params.encoding"),
+        ({"encoding": "klingon"}, "encoding"),
+        ({"encoding": "rot13"}, "encoding"),
+        ({"encoding": "idna"}, "encoding"),
+        ({"encoding": "cp1252", "converter_params": {"encoding": "utf-8"}}, "body"),
+        ({"wkt_column": "a", "wkb_column": "b"}, "body"),
+        ({"wkb_column": "b", **PLACE}, "body"),
+        ({"blob_name": "roads.txt"}, "file_extension"),
+        ({"blob_name": "roads.gdb"}, "file_extension"),
+        ({"blob_name": "roads.xls"}, "file_extension"),
         ({"colour": "red"}, "colour"),
         ({"schema_name": "geo"}, "schema_name"),
     ],

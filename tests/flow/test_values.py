@@ -71,6 +71,30 @@ def test_a_csv_in_the_encoding_of_windows_is_recognized(flow: Flow, table: str) 
     assert [row["stadt"] for row in flow.rows(table)] == ["München", "Köln"]
 
 
+def test_a_csv_in_an_encoding_that_is_given_is_read_in_it(flow: Flow, table: str) -> None:
+    content = "имя;lat;lon\nМосква;55,75;37,6\n".encode("cp1251")
+    flow.load(content, "places.csv", table, lat_name="lat", lon_name="lon", encoding="windows-1251")
+    (row,) = flow.rows(table)
+    assert (row["имя"], row["geom"]) == ("Москва", shapely.Point(37.6, 55.75))
+
+
+def test_decimal_commas_become_numbers(flow: Flow, table: str) -> None:
+    flow.load(csv("a;b;lat;lon", "1,5;x;1,5;2,5", "-0,25;1,5;3;4"), "c.csv", table, lat_name="lat", lon_name="lon")
+    assert [(row["a"], row["b"], row["geom"].wkt) for row in flow.rows(table)] == [
+        (1.5, "x", "POINT (2.5 1.5)"),
+        (-0.25, "1,5", "POINT (4 3)"),
+    ]
+
+
+def test_ewkb_brings_its_crs_with_it(flow: Flow, table: str) -> None:
+    shapes = shapely.set_srid([shapely.Point(500_000, 5_600_000), shapely.Point(1, 2)], [25832, 4326])
+    lines = [shapely.to_wkb(shape, hex=True, include_srid=True) for shape in shapes]
+    job = flow.load(csv("shape", *lines), "shapes.csv", table, wkb_column="shape")
+    assert [round(row["geom"].x) for row in flow.rows(table)] == [9]
+    assert job["result_data"]["rows"]["rejected"] == {"srid_mismatch": 1}
+    assert job["result_data"]["source"]["crs"] == "EPSG:25832"
+
+
 def test_the_largest_integers_keep_every_digit(flow: Flow, table: str) -> None:
     rows = loaded(flow, table, {"n": 2**62 + 1}, {"n": -(2**53) - 1}, {"n": 2**53 + 1}, {"n": None})
     assert [row["n"] for row in rows] == [2**62 + 1, -(2**53) - 1, 2**53 + 1, None]

@@ -11,7 +11,10 @@ import pytest
 import shapely
 
 from core.errors import InvalidInput
+from core.models.vector import EXTENSIONS
 from services.vector.archives import ArchiveLimits, extracted_source
+from services.vector.converters import _READERS
+from services.vector.file_signature import SUPPORTED_EXTENSIONS
 from tests.services.vector.reading import feature, point, read, refusal, write_geojson, write_text
 
 VRT_LAYER = '<OGRVRTLayer name="a"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
@@ -20,7 +23,7 @@ KML = '<kml xmlns="http://www.opengis.net/kml/2.2"><Document>{}</Document></kml>
 PLACE = "<Placemark><name>a</name>{}<Point><coordinates>1,2</coordinates></Point></Placemark>"
 
 
-@pytest.mark.parametrize("extension", ["geojson", "json", "gpkg", "shp", "kml", "kmz", "zip"])
+@pytest.mark.parametrize("extension", sorted(SUPPORTED_EXTENSIONS - {"csv", "tsv"}))
 def test_a_vrt_is_refused_under_every_name(tmp_path: Path, extension: str) -> None:
     assert refusal(write_text(tmp_path / f"a.{extension}", VRT)).code == "content_mismatch"
 
@@ -29,6 +32,10 @@ def test_binary_content_is_no_csv(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"SQLite format 3\x00" + bytes(100))
     assert refusal(path, lat_name="a", lon_name="b").code == "content_mismatch"
+
+
+def test_every_extension_that_a_request_may_name_has_a_reader() -> None:
+    assert set(EXTENSIONS) == SUPPORTED_EXTENSIONS == set(_READERS)
 
 
 def test_an_unknown_extension_is_refused_with_the_known_ones(tmp_path: Path) -> None:
@@ -140,7 +147,7 @@ def test_archives_in_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_several_data_sets_are_ambiguous(tmp_path: Path) -> None:
-    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "layer_ambiguous"
+    assert refusal(zipped(tmp_path / "in.zip", {"a.geojson": b"{}", "b.gpkg": b"x"})).code == "archive_ambiguous"
 
 
 def test_an_archive_without_data_says_what_is_missing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A real file of each extension, from HTTP request to published table, compared with what others read from it."""
 
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import geopandas
 import pandas
@@ -133,3 +134,82 @@ def test_a_kmz_is_a_zipped_kml(flow: Flow, table: str, tmp_path: Path) -> None:
     content = zipped({"doc.kml": path.read_bytes(), "files/icon.png": b"\x89PNG"})
     flow.load(content, "places.kmz", table)
     assert_placemarks(flow, table)
+
+
+def test_a_tsv_of_airports_is_a_csv_with_tabs(flow: Flow, table: str, tmp_path: Path) -> None:
+    frame = pandas.read_csv(airports(), keep_default_na=False, na_values=[""])
+    frame.to_csv(tmp_path / "airports.tsv", sep="\t", index=False)
+    job = flow.load(tmp_path / "airports.tsv", "airports.tsv", table, lat_name="latitude", lon_name="longitude")
+    assert_published(flow, table, job, points(frame, "longitude", "latitude"))
+
+
+def test_a_sheet_of_excel_becomes_a_table_of_points(flow: Flow, table: str, tmp_path: Path) -> None:
+    frame = pandas.read_csv(of_package("vega_datasets", "_data/la-riots.csv"), parse_dates=["death_date"])
+    with pandas.ExcelWriter(tmp_path / "la riots.xlsx") as workbook:
+        pandas.DataFrame({"about": ["deaths in the riots of 1992"]}).to_excel(workbook, sheet_name="about", index=False)
+        frame.to_excel(workbook, sheet_name="deaths", index=False)
+    job = flow.load(tmp_path / "la riots.xlsx", "la riots.xlsx", table, lat_name="latitude", lon_name="longitude")
+    assert_published(flow, table, job, points(frame, "longitude", "latitude"))
+    assert flow.types(table)["death_date"] == "timestamp without time zone"
+    assert job["result_data"]["source"]["layer"] == "deaths"
+
+
+def test_a_flatgeobuf_of_countries_becomes_a_table_of_multipolygons(flow: Flow, table: str, tmp_path: Path) -> None:
+    path = written(countries(), tmp_path / "countries.fgb")
+    job = flow.load(path, "countries.fgb", table)
+    assert_published(flow, table, job, pyogrio.read_dataframe(path))
+    assert flow.types(table).items() >= COUNTRY_TYPES.items()
+
+
+@pytest.mark.parametrize("extension", ["parquet", "geoparquet"])
+@pytest.mark.parametrize("encoding", ["WKB", "geoarrow"])
+def test_geoparquet_of_countries_in_a_projection_loads(
+    flow: Flow, table: str, tmp_path: Path, extension: str, encoding: str
+) -> None:
+    frame = countries().query("continent == 'South America'").to_crs("ESRI:102033").explode(ignore_index=True)
+    path = tmp_path / f"countries.{extension}"
+    frame.to_parquet(path, geometry_encoding=encoding, schema_version="1.1.0", write_covering_bbox=True)
+    job = flow.load(path, path.name, table)
+    assert_published(flow, table, job, geopandas.read_parquet(path))
+    assert job["result_data"]["source"]["crs"] == "ESRI:102033"
+
+
+def test_a_plain_parquet_with_coordinates_loads_when_they_are_named(flow: Flow, table: str, tmp_path: Path) -> None:
+    frame = pandas.read_csv(airports(), keep_default_na=False, na_values=[""])
+    frame.to_parquet(tmp_path / "airports.parquet")
+    job = flow.load(tmp_path / "airports.parquet", "airports.parquet", table, lat_name="latitude", lon_name="longitude")
+    assert_published(flow, table, job, points(frame, "longitude", "latitude"))
+
+
+def test_a_gml_of_countries_becomes_a_table_of_multipolygons(flow: Flow, table: str, tmp_path: Path) -> None:
+    path = written(countries(), tmp_path / "countries.gml", "GML")
+    job = flow.load(path, "countries.gml", table)
+    ids = [f"countries.{number}" for number in range(len(countries()))]
+    expected = countries()
+    expected.insert(0, "gml_id", ids)
+    assert_published(flow, table, job, expected)
+    assert flow.types(table).items() >= COUNTRY_TYPES.items()
+
+
+def test_waypoints_of_a_gpx_become_a_table_of_points(flow: Flow, table: str) -> None:
+    places = placemarks()
+    waypoints = "".join(
+        f'<wpt lat="{place.y!r}" lon="{place.x!r}"><name>{escape(name)}</name><type>{continent}</type></wpt>'
+        for name, continent, place in zip(places["Name"], places["continent"], places.geometry, strict=True)
+    )
+    content = f'<gpx version="1.1" xmlns="http://www.topografix.com/GPX/1/1">{waypoints}</gpx>'
+    job = flow.load(content, "places.gpx", table)
+    expected = places.rename(columns={"Name": "name", "continent": "type"})
+    assert_published(flow, table, job, expected)
+    assert job["result_data"]["source"]["layer"] == "waypoints"
+
+
+@pytest.mark.parametrize("name", ["countries.gdb.zip", "countries.zip"])
+def test_a_zipped_geodatabase_of_countries_loads(flow: Flow, table: str, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "ne.gdb"
+    pyogrio.write_dataframe(countries(), path, driver="OpenFileGDB", layer="countries", promote_to_multi=True)
+    content = zipped({f"ne.gdb/{part.name}": part.read_bytes() for part in path.iterdir()})
+    job = flow.load(content, name, table)
+    assert_published(flow, table, job, pyogrio.read_dataframe(path))
+    source = job["result_data"]["source"]
+    assert (source["driver"], source["layer"]) == ("OpenFileGDB", "countries")
