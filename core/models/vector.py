@@ -6,9 +6,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-Extension = Literal["csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip"]
+Extension = Literal["csv", "geojson", "json", "geojsonl", "ndjson", "geojsons", "gpkg", "kml", "kmz", "shp", "zip"]
 NOT_FOR_FILES = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
-EXTENSIONS: tuple[Extension, ...] = ("csv", "geojson", "json", "gpkg", "kml", "kmz", "shp", "zip")
+EXTENSIONS: tuple[Extension, ...] = (
+    "csv",
+    "geojson",
+    "json",
+    "geojsonl",
+    "ndjson",
+    "geojsons",
+    "gpkg",
+    "kml",
+    "kmz",
+    "shp",
+    "zip",
+)
 
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from core.errors import InvalidInput
 
 _SHAPEFILE_PARTS = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg"})
-_SINGLE_FILES = frozenset({".gpkg", ".geojson", ".json", ".kml", ".csv"})
+_SINGLE_FILES = frozenset({".gpkg", ".geojson", ".json", ".geojsonl", ".ndjson", ".geojsons", ".kml", ".csv"})
 _ARCHIVES = frozenset({".zip", ".kmz", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 _BLOCK = 1 << 20
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)

@@ -8,8 +8,9 @@ from core.errors import InvalidInput
 from services.vector.archives import extracted_kml, extracted_source
 from services.vector.file_signature import SUPPORTED_EXTENSIONS, refuse_wrong_content
 from services.vector.read_csv import open_csv
+from services.vector.read_geojson import open_geojson
 from services.vector.read_kml import open_kml
-from services.vector.read_ogr import open_geojson, open_geopackage
+from services.vector.read_ogr import open_geopackage
 from services.vector.read_shapefile import open_shapefile
 from services.vector.source import ReadOptions, VectorSource
 
@@ -20,7 +21,7 @@ Reader = Callable[[Path, ReadOptions], AbstractContextManager[VectorSource]]
 def open_source(path: Path, extension: str, options: ReadOptions) -> Iterator[VectorSource]:
     """Open the local file `path` as the format its extension names; nothing else is tried.
 
-    extension: `csv`, `geojson`, `json`, `gpkg`, `kml`, `kmz`, `shp` or `zip`, in any case, with or without the dot.
+    extension: one of SUPPORTED_EXTENSIONS, in any case, with or without the dot.
     A `shp` has its sidecars beside it. `zip` and `kmz` are extracted beside `path` and removed on exit.
     Raises InvalidInput for whatever the user can mend: `unsupported_format`, `content_mismatch`, `unreadable_file`,
     `crs_missing`, `layer_ambiguous`, `layer_not_found`, `column_not_found`, `malformed_csv`, `unsafe_archive` ...
@@ -57,6 +58,9 @@ _READERS: dict[str, Reader] = {
     "csv": open_csv,
     "geojson": open_geojson,
     "json": open_geojson,
+    "geojsonl": open_geojson,
+    "ndjson": open_geojson,
+    "geojsons": open_geojson,
     "gpkg": open_geopackage,
     "kml": open_kml,
     "kmz": _open_kmz,

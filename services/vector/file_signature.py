@@ -39,7 +39,7 @@ def _refuse_document_type(head: bytes) -> None:
 
 
 def _is_json(head: bytes) -> bool:
-    return head.removeprefix(_UTF8_BOM).lstrip()[:1] in (b"{", b"")
+    return head.removeprefix(_UTF8_BOM).lstrip(b" \t\r\n\x1e")[:1] in (b"{", b"")
 
 
 def _is_kml(head: bytes) -> bool:
@@ -67,6 +67,9 @@ _SIGNATURES: dict[str, Callable[[bytes], bool]] = {
     "csv": _is_text,
     "geojson": _is_json,
     "json": _is_json,
+    "geojsonl": _is_json,
+    "ndjson": _is_json,
+    "geojsons": _is_json,
     "gpkg": _is_geopackage,
     "kml": _is_kml,
     "kmz": _is_zip,
