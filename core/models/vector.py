@@ -12,6 +12,9 @@ Extension = Literal[
     "xlsx",
     "geojson",
     "json",
+    "geojsonl",
+    "ndjson",
+    "geojsons",
     "gpkg",
     "fgb",
     "parquet",
@@ -24,6 +27,8 @@ Extension = Literal[
     "zip",
 ]
 EXTENSIONS: tuple[Extension, ...] = get_args(Extension)
+# A collection of features, or one of them a line.
+GEOJSON: tuple[Extension, ...] = ("geojson", "json", "geojsonl", "ndjson", "geojsons")
 NOT_FOR_FILES = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
 
 

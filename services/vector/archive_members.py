@@ -12,7 +12,7 @@ from services.vector.layer_choice import is_named, layer_not_found, with_counts
 
 _SHAPEFILE_PARTS = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg"})
 _SINGLE_FILES = (
-    *(".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet"),
+    *(".gpkg", ".geojson", ".json", ".geojsonl", ".ndjson", ".geojsons", ".fgb", ".parquet", ".geoparquet"),
     *(".gml", ".gpx", ".kml", ".csv", ".tsv", ".xlsx"),
 )
 # What often lies beside a data set to describe it. It is one itself where there is no other.

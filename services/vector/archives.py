@@ -23,7 +23,7 @@ from services.vector.archive_members import (
 )
 
 _ARCHIVES = frozenset({".zip", ".kmz", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst"})
-_TEXT_FILES = frozenset({".geojson", ".json", ".kml", ".csv", ".tsv"})
+_TEXT_FILES = frozenset({".geojson", ".json", ".geojsonl", ".ndjson", ".geojsons", ".kml", ".csv", ".tsv"})
 _BLOCK = 1 << 20
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.vector.moments import parse_moments
+
 
 @dataclass
 class CastTally:
@@ -20,15 +22,20 @@ class CastTally:
 
 def to_column(values: pa.Array, postgres_type: str, target: pa.DataType, tally: CastTally) -> pa.Array:
     """(n,) values of any Arrow type -> (n,) of type `target`, the Arrow type of `postgres_type`."""
+    is_json = _is_json(values)
     values = _plain(values)
     if postgres_type == "jsonb":
-        return _to_json(values, tally)
+        return _to_json(values, tally, are_json=is_json)
+    if is_json:
+        values = _unquoted(values)
     if postgres_type == "text":
         return _to_text(values, tally)
     if pa.types.is_floating(target):
         return _without_nan(values.cast(target))
     if pa.types.is_timestamp(target) or pa.types.is_date(target) or pa.types.is_time(target):
         # Postgres keeps microseconds: what a nanosecond column holds beyond them is cut.
+        if pa.types.is_string(values.type):
+            return parse_moments(values, target)
         return values.cast(target, safe=not pa.types.is_temporal(values.type))
     return values.cast(target)
 
@@ -36,9 +43,11 @@ def to_column(values: pa.Array, postgres_type: str, target: pa.DataType, tally: 
 def json_values(values: pa.Array, postgres_type: str) -> list[Any]:
     """(n,) values of any Arrow type as JSON has them: numbers, booleans, lists and objects as such, NaN as None, bytes
     in hexadecimal, and whatever else as text."""
+    is_json = _is_json(values)
     values = _plain(values)
-    if postgres_type == "jsonb" or pa.types.is_nested(values.type):
-        return [None if text is None else json.loads(text) for text in _to_json(values, CastTally()).to_pylist()]
+    if is_json or postgres_type == "jsonb" or pa.types.is_nested(values.type):
+        texts = _to_json(values, CastTally(), are_json=is_json)
+        return [None if text is None else json.loads(text) for text in texts.to_pylist()]
     if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type):
         return list(values.to_pylist())
     if pa.types.is_floating(values.type):
@@ -46,6 +55,10 @@ def json_values(values: pa.Array, postgres_type: str) -> list[Any]:
     if postgres_type == "bytea":
         return [None if value is None else value.hex() for value in values.to_pylist()]
     return list(_to_text(values, CastTally()).to_pylist())
+
+
+def _is_json(values: pa.Array) -> bool:
+    return getattr(values.type, "extension_name", "") == "arrow.json"
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -87,9 +100,15 @@ def _holds_zero_byte(text: pa.StringArray) -> bool:
     return data is not None and not np.frombuffer(data, np.uint8).all()
 
 
-def _to_json(values: pa.Array, tally: CastTally) -> pa.StringArray:
-    """Texts that are JSON stay as they are; other texts become JSON strings; lists and structs are written out."""
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+def _unquoted(values: pa.StringArray) -> pa.StringArray:
+    """JSON scalars as text: what strings say, the others as they are written."""
+    texts = values.to_pylist()
+    return pa.array([json.loads(text) if text and text[0] == '"' else text for text in texts], pa.string())
+
+
+def _to_json(values: pa.Array, tally: CastTally, *, are_json: bool) -> pa.StringArray:
+    """JSON texts stay as they are, or become JSON strings where they are none; all other values are written out."""
+    if are_json:
         values = _readable(values.cast(pa.string()), tally)
         texts = [None if text is None else _json_text(text, tally) for text in values.to_pylist()]
     else:

@@ -33,8 +33,8 @@ class Chunk:
 
 class ChunkWriter:
     """Splits a stream of batches into chunk files of at most `rows` rows and about CHUNK_BYTES, or four times that when
-    the rows were asked for: a worker holds one in memory. Gives each finished one to `deliver(number, path)`, which may
-    move it away."""
+    the rows were asked for: a worker holds one in memory. Batches with other columns begin a new one. Gives each
+    finished one to `deliver(number, path)`, which may move it away."""
 
     def __init__(self, folder: Path, deliver: Callable[[int, Path], None], rows: int | None) -> None:
         self._folder = folder
@@ -42,6 +42,7 @@ class ChunkWriter:
         self._most_rows = rows or CHUNK_ROWS
         self._most_bytes = CHUNK_BYTES * (4 if rows else 1)
         self._writer: ipc.RecordBatchStreamWriter | None = None
+        self._schema: pa.Schema | None = None
         self._rows = self._bytes = 0
         self.total_rows = 0
         self.chunks = 0
@@ -73,9 +74,12 @@ class ChunkWriter:
         )
 
     def _append(self, part: pa.RecordBatch) -> None:
+        if self._schema != part.schema:
+            self._finish_chunk()
         if self._writer is None:
             options = ipc.IpcWriteOptions(compression="zstd")
             self._writer = ipc.new_stream(self._path, part.schema, options=options)
+            self._schema = part.schema
         self._writer.write_batch(part)
         self._rows += part.num_rows
         self._bytes += part.nbytes

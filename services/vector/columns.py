@@ -85,14 +85,24 @@ def cast_batch(batch: pa.RecordBatch, plan: ColumnPlan, tally: CastTally | None 
     """(n rows) of source attributes -> (n rows) with the plan's names and Arrow types, ready to encode.
 
     NaN and NaT become null. NUL characters, which Postgres text cannot hold, are stripped and counted in `tally`.
-    Columns are matched by position. Raises pa.ArrowInvalid for a value that the planned type cannot hold.
+    A column that first appears after the batch is null. Raises pa.ArrowInvalid for a value that the planned type cannot
+    hold.
     """
     tally = tally if tally is not None else CastTally()
     arrays = [
         to_column(array, column.type, arrow_type(column.type), tally)
-        for array, column in zip(batch.columns, plan.columns, strict=True)
+        for array, column in zip(aligned(batch, plan), plan.columns, strict=True)
     ]
     return pa.record_batch(arrays, schema=plan.arrow_schema)
+
+
+def aligned(batch: pa.RecordBatch, plan: ColumnPlan) -> list[pa.Array]:
+    """By position where the batch has the plan's columns; by name where some became known later, or not to count."""
+    sources = [column.source for column in plan.columns]
+    there = batch.schema.names
+    if there == sources:
+        return list(batch.columns)
+    return [batch.column(source) if source in there else pa.nulls(len(batch)) for source in sources]
 
 
 def arrow_type(postgres_type: str) -> pa.DataType:

@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.errors import InvalidInput
+from core.models.vector import GEOJSON
 from services.vector.archives import extracted_kml, extracted_source
 from services.vector.file_signature import SUPPORTED_EXTENSIONS, refuse_wrong_content
 from services.vector.layer_choice import is_named, layer_not_found
 from services.vector.read_csv import open_csv, open_tsv
+from services.vector.read_geojson import open_geojson
 from services.vector.read_gml import open_gml
 from services.vector.read_gpx import open_gpx
 from services.vector.read_kml import open_kml
-from services.vector.read_ogr import open_flatgeobuf, open_geodatabase, open_geojson, open_geopackage
+from services.vector.read_ogr import open_flatgeobuf, open_geodatabase, open_geopackage
 from services.vector.read_parquet import open_parquet
 from services.vector.read_shapefile import open_shapefile
 from services.vector.read_xlsx import open_xlsx
@@ -22,7 +24,7 @@ from services.vector.source import ReadOptions, VectorSource
 Reader = Callable[[Path, ReadOptions], AbstractContextManager[VectorSource]]
 
 # Formats of one layer, which is called as the file is.
-_SINGLE_LAYER = frozenset({"csv", "tsv", "geojson", "json", "parquet", "geoparquet", "shp"})
+_SINGLE_LAYER = frozenset({"csv", "tsv", *GEOJSON, "parquet", "geoparquet", "shp"})
 
 
 @contextmanager
@@ -80,8 +82,7 @@ _READERS: dict[str, Reader] = {
     "csv": open_csv,
     "tsv": open_tsv,
     "xlsx": open_xlsx,
-    "geojson": open_geojson,
-    "json": open_geojson,
+    **dict.fromkeys(GEOJSON, open_geojson),
     "gpkg": open_geopackage,
     "fgb": open_flatgeobuf,
     "parquet": open_parquet,

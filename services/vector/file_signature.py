@@ -42,7 +42,7 @@ def _refuse_document_type(head: bytes) -> None:
 
 
 def _is_json(head: bytes) -> bool:
-    return head.removeprefix(_UTF8_BOM).lstrip()[:1] in (b"{", b"")
+    return head.removeprefix(_UTF8_BOM).lstrip(b" \t\r\n\x1e")[:1] in (b"{", b"")
 
 
 def _is_kml(head: bytes) -> bool:
@@ -94,6 +94,9 @@ _SIGNATURES: dict[str, Callable[[bytes], bool]] = {
     "xlsx": _is_zip,
     "geojson": _is_json,
     "json": _is_json,
+    "geojsonl": _is_json,
+    "ndjson": _is_json,
+    "geojsons": _is_json,
     "gpkg": _is_geopackage,
     "fgb": _is_flatgeobuf,
     "parquet": _is_parquet,

@@ -1,4 +1,4 @@
-"""Read GeoJSON, GeoPackage, FlatGeobuf and file geodatabases through GDAL, as a stream of Arrow record batches."""
+"""Read GeoPackage, FlatGeobuf and file geodatabases through GDAL, as a stream of Arrow record batches."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -21,18 +21,6 @@ from services.vector.ogr_layer import (
 from services.vector.source import CrsOrigin, ReadOptions, SourceBatch, VectorSource, crs_missing, requested_crs
 
 BatchReader = Callable[[], Iterator[SourceBatch]]
-
-_WGS84 = CRS.from_epsg(4326)
-
-
-@contextmanager
-def open_geojson(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
-    """GeoJSON is one layer in lon/lat, unless an old-style `crs` member says otherwise."""
-    with open_layer(path) as layer:
-        declared = layer.crs
-        in_file = declared if declared is not None and not _is_wgs84(declared) else None
-        crs, origin = choose_crs(options, in_file, by_format=_WGS84, what="The GeoJSON file")
-        yield source_of(path.stem, "GeoJSON", layer, crs, origin, None, lambda: read_layer(layer))
 
 
 @contextmanager
@@ -153,7 +141,3 @@ def choose_crs(options: ReadOptions, in_file: CRS | None, *, by_format: CRS | No
     if by_format is not None:
         return by_format, "format"
     raise crs_missing(what)
-
-
-def _is_wgs84(crs: CRS) -> bool:
-    return bool(crs.equals(_WGS84, ignore_axis_order=True))

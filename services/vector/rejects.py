@@ -73,7 +73,7 @@ def attribute_texts(attributes: pa.RecordBatch, plan: ColumnPlan) -> list[str]:
     """A JSON object for each row: the values of the source under the names of the table."""
     names = [column.name for column in plan.columns]
     columns = [
-        json_values(values, column.type) for values, column in zip(attributes.columns, plan.columns, strict=True)
+        json_values(values, column.type) for values, column in zip(aligned(attributes, plan), plan.columns, strict=True)
     ]
     rows: Iterator[tuple[Any, ...]] = zip(*columns, strict=True) if columns else iter([()] * attributes.num_rows)
     return [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows]

@@ -57,6 +57,8 @@ class VectorSource:
 
     untyped: attributes that come as text although the file may mean something else by it: their type shows in their
     values only, and only in all of them.
+    at_end: for formats that name their columns, types or CRS as late as in their last row: gives the source as it is
+    known once `batches` is exhausted. Until then `schema` is empty, and each batch has the columns known so far.
     """
 
     layer: str
@@ -67,6 +69,11 @@ class VectorSource:
     feature_count: int | None
     batches: Callable[[], Iterator[SourceBatch]]
     untyped: frozenset[str] = frozenset()
+    at_end: Callable[["VectorSource"], "VectorSource"] | None = None
+
+    def read_to_end(self) -> "VectorSource":
+        """The source with what only its last row tells. To be asked when `batches` is exhausted."""
+        return self if self.at_end is None else self.at_end(self)
 
     @property
     def crs_text(self) -> str:

@@ -29,6 +29,7 @@ class Survey:
         for batch in self.source.batches():
             self.observe(batch)
             yield batch
+        self.source = self.source.read_to_end()
 
     def observe(self, batch: SourceBatch) -> None:
         self.geometry.observe(batch.geometry)

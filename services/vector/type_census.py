@@ -1,10 +1,14 @@
 """The narrowest Postgres type that loses nothing, for columns that are text in the file. Judged over every value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from services.vector.moments import parse_moments, with_dashes
+
+Test = Callable[[pa.StringArray], bool]
 
 # No leading zeros (they make an identifier, not a number) and no plus sign (it makes a telephone number).
 _DECIMAL = r"^-?(0|[1-9][0-9]*|(0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.)([eE][+-]?[0-9]+)?$"
@@ -21,6 +25,7 @@ _PATTERNS = {
     "timestamp": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}",
 }
 _DATE_LENGTH, _TIMESTAMP_LENGTH = len("2020-01-31"), len("2020-01-31T10:00")
+_TIME = r"^\d\d:\d\d(:\d\d(\.\d{1,6})?)?$"
 
 
 # A column is mixed, and not just text, when at least half of the values seen first look like another type.
@@ -38,9 +43,14 @@ class _Standing:
 
 
 class TypeCensus:
-    """Fed batch by batch, in any order; censuses of parts of a file can be merged."""
+    """Fed batch by batch, in any order; censuses of parts of a file can be merged.
 
-    def __init__(self) -> None:
+    candidates: the types to choose from besides text, with their tests: TYPES, or MOMENTS where the file tells texts
+    from numbers.
+    """
+
+    def __init__(self, candidates: Mapping[str, Test] | None = None) -> None:
+        self._candidates = TYPES if candidates is None else candidates
         self._columns: dict[str, _Standing] = {}
 
     def observe(self, column_name: str, values: pa.StringArray) -> None:
@@ -48,9 +58,9 @@ class TypeCensus:
         standing = self._columns.setdefault(column_name, _Standing())
         values = values.drop_null() if values.null_count else values
         if standing.type != "text" and len(values):
-            before, standing.type = standing.type, _narrowed(standing, values)
+            before, standing.type = standing.type, self._narrowed(standing, values)
             if standing.type == "text":
-                standing.mixed = before or _mixed(values)
+                standing.mixed = before or self._mixed(values)
             if standing.type == "bigint":
                 standing.largest = max(standing.largest, _largest_magnitude(values))
 
@@ -67,7 +77,7 @@ class TypeCensus:
         return column_name in self._columns
 
     def postgres_type(self, column_name: str) -> str:
-        """`bigint`, `double precision`, `boolean`, `date`, `timestamp`, `timestamptz`, else `text`."""
+        """One of the candidates that every value fits, else `text`."""
         return self._columns[column_name].type or "text"
 
     def notes(self) -> dict[str, str]:
@@ -78,23 +88,22 @@ class TypeCensus:
             if standing.mixed
         }
 
+    def _narrowed(self, standing: _Standing, values: pa.StringArray) -> str:
+        if standing.type is None:
+            return next((name for name, fits in self._candidates.items() if fits(values)), "text")
+        if self._candidates[standing.type](values):
+            return standing.type
+        if standing.type == "bigint" and standing.largest <= _LARGEST_EXACT_INTEGER and _are_doubles(values):
+            return "double precision"
+        return "text"
 
-def _narrowed(standing: _Standing, values: pa.StringArray) -> str:
-    if standing.type is None:
-        return next((name for name, fits in _CANDIDATES.items() if fits(values)), "text")
-    if _CANDIDATES[standing.type](values):
-        return standing.type
-    if standing.type == "bigint" and standing.largest <= _LARGEST_EXACT_INTEGER and _are_doubles(values):
-        return "double precision"
-    return "text"
-
-
-def _mixed(values: pa.StringArray) -> str | None:
-    """The type that at least half of the values look like, which are not all of one."""
-    for name, pattern in _PATTERNS.items():
-        if pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py() >= _SHARE_OF_MIXED:
-            return name
-    return None
+    def _mixed(self, values: pa.StringArray) -> str | None:
+        """The candidate that at least half of the values look like, which are not all of one."""
+        for name, pattern in _PATTERNS.items():
+            share = pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py()
+            if name in self._candidates and share >= _SHARE_OF_MIXED:
+                return name
+        return None
 
 
 def _joined(ours: _Standing, theirs: _Standing) -> str | None:
@@ -163,6 +172,20 @@ def _are_zoned_timestamps(values: pa.StringArray) -> bool:
     return _lengths(values)[0] > _TIMESTAMP_LENGTH and _cast_or_none(values, pa.timestamp("us", "UTC")) is not None
 
 
+def _are_times(values: pa.StringArray) -> bool:
+    if not _all(pc.match_substring_regex(values, _TIME)):
+        return False
+    try:
+        parse_moments(values, pa.time64("us"))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _dashed(fits: Test) -> Test:
+    return lambda values: fits(with_dashes(values))
+
+
 def _lengths(values: pa.StringArray) -> tuple[int, int]:
     extremes = pc.min_max(pc.binary_length(values))
     return extremes["min"].as_py(), extremes["max"].as_py()
@@ -177,11 +200,17 @@ def _all(holds: pa.BooleanArray) -> bool:
     return bool(pc.all(holds).as_py())
 
 
-_CANDIDATES: dict[str, Callable[[pa.StringArray], bool]] = {
+TYPES: Mapping[str, Test] = {
     "boolean": _are_booleans,
     "bigint": _are_integers,
     "double precision": _are_doubles,
     "date": _are_dates,
     "timestamp": _are_timestamps,
     "timestamptz": _are_zoned_timestamps,
+}
+MOMENTS: Mapping[str, Test] = {
+    "date": _dashed(_are_dates),
+    "timestamp": _dashed(_are_timestamps),
+    "timestamptz": _dashed(_are_zoned_timestamps),
+    "time": _are_times,
 }

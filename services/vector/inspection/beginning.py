@@ -9,6 +9,8 @@ from xml.parsers import expat
 
 import numpy as np
 
+from core.models.vector import GEOJSON
+
 HEAD_BYTES = 16 << 20
 # For what a GeoJSON says behind its features.
 TAIL_BYTES = 64 << 10
@@ -67,13 +69,23 @@ def _cut_geojson(head: bytes, tail: bytes) -> bytes | None:
     try:
         start = _start_of_features(text)
     except (ValueError, RecursionError):
-        return None
+        return _cut_lines(head)
     end = start
     for feature_end in _ends_of_features(text, start):
         end = feature_end
     if end == start:
         return None
     return text[:end].encode("utf-8", errors="surrogateescape") + _closing(tail)
+
+
+def _cut_lines(head: bytes) -> bytes | None:
+    """Up to the last line end, where each line is a feature."""
+    first, _, rest = head.partition(b"\n")
+    try:
+        json.loads(first.removeprefix(_UTF8_BOM).lstrip(b"\x1e"))
+    except (ValueError, RecursionError):
+        return None
+    return head[: head.rindex(b"\n") + 1] if rest else None
 
 
 def _start_of_features(text: str) -> int:
@@ -151,7 +163,6 @@ class _PlacemarkFinder:
 _CUTTERS: dict[str, Callable[[bytes, bytes], bytes | None]] = {
     "csv": _cut_csv,
     "tsv": _cut_csv,
-    "geojson": _cut_geojson,
-    "json": _cut_geojson,
+    **dict.fromkeys(GEOJSON, _cut_geojson),
     "kml": _cut_kml,
 }

@@ -11,6 +11,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from core.errors import InvalidInput, Refusal
+from core.models.vector import GEOJSON
 from services.timing import Deadline, OutOfTime
 from services.vector.archives import ArchiveLimits, extracted_kml, extracted_source
 from services.vector.columns import ColumnPlan, plan_columns
@@ -162,7 +163,7 @@ class _FileLook:
         """records: the file, or the whole records of its beginning."""
         self.is_cut = records != path
         self.describe_text(records, extension)
-        if extension not in (*_DELIMITED, "geojson", "json"):
+        if extension not in (*_DELIMITED, *GEOJSON):
             self.found.layers = self.described_layers(records)
         self.deadline.check()
         sample = self.sampled(records, extension)
@@ -180,7 +181,7 @@ class _FileLook:
             self.found.encoding = shapefile_encoding(path, self.options)
         elif extension == "kml":
             self.found.encoding = xml_encoding(path)
-        elif extension in ("geojson", "json", "gpkg"):
+        elif extension in (*GEOJSON, "gpkg"):
             self.found.encoding = Encoding("utf-8", 1.0, "format")
         self.warn(warnings.of_encoding(self.found.encoding))
 

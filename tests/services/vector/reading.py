@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from core.errors import InvalidInput
-from services.vector.columns import ColumnPlan, plan_columns
+from services.vector.columns import ColumnPlan, cast_batch, plan_columns
 from services.vector.converters import open_source
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
 from services.vector.type_census import TypeCensus
@@ -19,15 +19,24 @@ class Read:
     """A source that was read to its end."""
 
     def __init__(self, source: VectorSource, batches: list[SourceBatch]) -> None:
-        self.source = source
+        self.source = source.read_to_end()
         self.batches = batches
-        self.table = pa.Table.from_batches([batch.attributes for batch in batches], source.schema)
+        self.table = self._table()
         self.wkb = [value for batch in batches for value in batch.geometry.to_pylist()]
         self.reasons = [
             reason
             for batch in batches
             for reason in (batch.reasons.to_pylist() if batch.reasons is not None else [None] * len(batch.geometry))
         ]
+
+    def _table(self) -> pa.Table:
+        """The attributes as they come; or as they are loaded, where the types of a batch are not yet the source's."""
+        attributes = [batch.attributes for batch in self.batches]
+        if self.source.at_end is None:
+            return pa.Table.from_batches(attributes, self.source.schema)
+        plan = self.plan
+        table = pa.Table.from_batches([cast_batch(batch, plan) for batch in attributes], plan.arrow_schema)
+        return table.rename_columns(self.source.schema.names)
 
     @property
     def geometries(self) -> list[Any]:

@@ -70,7 +70,7 @@ def test_geojson_keeps_types_nulls_and_nested_values(tmp_path: Path) -> None:
     types = {column.name: column.type for column in source.plan.columns}
     assert types == {
         "big": "bigint", "real": "double precision", "flag": "boolean", "day": "date", "at": "timestamptz",
-        "naive": "timestamp", "tags": "jsonb", "more": "jsonb", "mixed": "jsonb", "clock": "time", "late": "text",
+        "naive": "timestamp", "tags": "jsonb", "more": "jsonb", "mixed": "text", "clock": "time", "late": "text",
     }  # fmt: skip
     first, second, third = (
         row for batch in source.batches for row in cast_batch(batch.attributes, source.plan).to_pylist()
@@ -79,7 +79,7 @@ def test_geojson_keeps_types_nulls_and_nested_values(tmp_path: Path) -> None:
     assert first["at"] == dt.datetime(2020, 1, 2, 8, tzinfo=UTC)
     assert (first["day"], first["naive"]) == (dt.date(2020, 1, 2), dt.datetime(2020, 1, 2, 10))  # noqa: DTZ001
     assert (json.loads(first["tags"]), json.loads(first["more"])) == (["a", "b"], {"x": [1, None]})
-    assert (json.loads(first["mixed"]), json.loads(second["mixed"])) == (1, "x")
+    assert (first["mixed"], second["mixed"]) == ("1", "x")
     assert (second["flag"], third["late"], third["real"]) == (None, "only here", None)
     assert [wkb is None for wkb in source.wkb] == [False, True, False]
 

@@ -1,0 +1,157 @@
+"""Columns of JSON values that show only while the rows are read: their names, and what types their values have.
+
+A batch holds each column as narrowly as all rows so far allow. What type a column has is known at the end.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from core.errors import InvalidInput
+from services.vector.columns import arrow_type
+from services.vector.type_census import MOMENTS, TypeCensus
+
+Row = dict[str, Any]
+
+# Postgres takes 1600 columns; three are the app's own.
+MOST_COLUMNS = 1597
+# jsonb, and the code that cleans it, are recursive.
+DEEPEST_VALUE = 100
+_LARGEST_EXACT_INTEGER = 2**53
+_INT64_DIGITS, _DECIMAL128_DIGITS = 19, 38
+_NUMBERS = {int, float}
+_NESTED = {dict, list}
+_JSON = pa.json_(pa.string())
+
+
+class JsonColumns:
+    """Fed with the rows of a source in their order."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, _Column] = {}
+        self._moments = TypeCensus(MOMENTS)
+
+    def batch(self, rows: Sequence[Row]) -> pa.RecordBatch:
+        """(n rows), with a column for every name that has occurred so far, the earliest first.
+
+        Raises InvalidInput: `too_many_columns`, `nested_too_deeply`.
+        """
+        present = dict.fromkeys(chain.from_iterable(rows))
+        for name in present:
+            self._columns.setdefault(name, _Column())
+        _refuse_too_many(len(self._columns))
+        arrays = [
+            column.array([row.get(name) for row in rows]) if name in present else column.nulls(len(rows))
+            for name, column in self._columns.items()
+        ]
+        for name, values in zip(self._columns, arrays, strict=True):
+            if pa.types.is_string(values.type):
+                self._moments.observe(name, values)
+        return _record_batch(list(self._columns), arrays, len(rows))
+
+    def kinds(self, name: str) -> set[type]:
+        """Python types of the values of a column; empty where it has none."""
+        return self._columns[name].kinds if name in self._columns else set()
+
+    def schema(self) -> pa.Schema:
+        """Every column with the type that all its values have."""
+        return pa.schema([(name, self._type(name, column)) for name, column in self._columns.items()])
+
+    def _type(self, name: str, column: "_Column") -> pa.DataType:
+        return arrow_type(self._moments.postgres_type(name)) if column.kinds == {str} else column.type()
+
+
+def _refuse_too_many(columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise InvalidInput(
+            "too_many_columns",
+            f"The features have more than {MOST_COLUMNS} different properties, which no table can hold.",
+            remedy="Give all features the same properties, and put what varies into one of them, as an object.",
+        )
+
+
+def _record_batch(names: list[str], arrays: list[pa.Array], rows: int) -> pa.RecordBatch:
+    """By way of a struct array: a record batch made without columns would forget how many rows it has."""
+    if not arrays:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+    return pa.record_batch(arrays, names=names)
+
+
+@dataclass
+class _Column:
+    """kinds: Python types of the values so far. largest: greatest magnitude of its integers."""
+
+    kinds: set[type] = field(default_factory=set)
+    largest: int = 0
+
+    def array(self, values: list[Any]) -> pa.Array:
+        """(n,) in the narrowest type that holds all values so far; those of a mixture as JSON."""
+        self.kinds |= set(map(type, values)) - {type(None)}
+        if int in self.kinds:
+            self.largest = max([self.largest, *(abs(value) for value in values if type(value) is int)])
+        stored = self._stored_type()
+        if stored == _JSON:
+            return pa.ExtensionArray.from_storage(_JSON, pa.array(map(_json_text, values), pa.string()))
+        return pa.array(values, stored)
+
+    def nulls(self, count: int) -> pa.Array:
+        return pa.nulls(count, self._stored_type())
+
+    def _stored_type(self) -> pa.DataType:
+        """JSON keeps the members of a mixture apart: how it ends is not known yet."""
+        type_ = pa.string() if self.kinds == {str} else self.type()
+        is_mixed = self.kinds != {str} and (pa.types.is_string(type_) or pa.types.is_decimal(type_))
+        return _JSON if is_mixed else type_
+
+    def type(self) -> pa.DataType:
+        """What all values so far fit into: text where scalars are mixed, jsonb where any of them is nested."""
+        if not self.kinds:
+            return pa.null()
+        if self.kinds & _NESTED:
+            return _JSON
+        if self.kinds == {bool}:
+            return pa.bool_()
+        if self.kinds == {int}:
+            return _integer_type(self.largest)
+        if self.kinds <= _NUMBERS and self.largest <= _LARGEST_EXACT_INTEGER:
+            return pa.float64()
+        return pa.string()
+
+
+def _integer_type(largest: int) -> pa.DataType:
+    if largest < 2**63:
+        return pa.int64()
+    digits = len(str(largest))
+    return pa.decimal128(digits, 0) if digits <= _DECIMAL128_DIGITS else pa.string()
+
+
+def _json_text(value: Any) -> str | None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, float):
+        # As Arrow writes the numbers of a column that becomes text, or was not mixed yet.
+        return str(pa.scalar(value).cast(pa.string()).as_py())
+    _refuse_deep(value)
+    return msgspec.json.encode(value).decode()
+
+
+def _refuse_deep(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST_VALUE):
+        level = [item for outer in level if isinstance(outer, dict | list) for item in _items(outer)]
+        if not level:
+            return
+    raise nested_too_deeply("A property")
+
+
+def nested_too_deeply(what: str) -> InvalidInput:
+    return InvalidInput("nested_too_deeply", f"{what} is nested too deeply: {DEEPEST_VALUE} levels are read.")
+
+
+def _items(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
