@@ -10,7 +10,7 @@ import pyarrow as pa
 from core.ports import Row, Transaction
 from core.sql import rejects
 from services.vector.cells import json_values
-from services.vector.columns import POSTGRES_TYPE_KEY, ColumnPlan
+from services.vector.columns import POSTGRES_TYPE_KEY, ColumnPlan, aligned
 from services.vector.defects import find_defects
 from services.vector.ewkb import Projection
 
