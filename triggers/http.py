@@ -30,6 +30,8 @@ def edge(endpoint: Endpoint) -> Endpoint:
         try:
             return endpoint(req)
         except AppError as error:
+            if status_of(error) == 500:
+                log.exception("request failed", extra={"url": req.url.split("?")[0]})
             return problem(error)
         except Exception:
             log.exception("request failed", extra={"url": req.url.split("?")[0]})

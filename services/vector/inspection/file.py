@@ -240,8 +240,8 @@ class _FileLook:
     def read(self, source: VectorSource, options: ReadOptions, extension: str) -> Sample:
         found, sample = self.found, Sample(source)
         found.driver, found.layer = source.driver, source.layer
-        found.crs, found.crs_found_in = source.crs_text, source.crs_found_in
         self.read_rows(sample, extension)
+        found.crs, found.crs_found_in = sample.source.crs_text, sample.source.crs_found_in
         self.look_at_geometry(sample, options)
         if not found.layers:
             rows = sample.rows if found.sample_is_whole else None
@@ -260,6 +260,7 @@ class _FileLook:
         found.sample_rows, found.sample_batches, found.sample_bytes = sample.rows, sample.batches, sample.bytes
         found.sample_is_whole = sample.is_whole and not self.is_cut
         plan = plan_columns(sample.source.schema, sample.survey.types)
+        sample.align(plan)
         found.columns = described_columns(plan, sample.examples())
         found.renamed = [asdict(naming) for naming in plan.renames]
         self.warn(warnings.of_columns(plan, sample.first))

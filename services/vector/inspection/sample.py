@@ -4,7 +4,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from services.timing import Deadline
+from core.errors import InvalidInput
+from services.timing import Deadline, OutOfTime
+from services.vector.columns import ColumnPlan, aligned
 from services.vector.geometry import GeometryOptions, prepare_geometries
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
 from services.vector.survey import Survey, counted
@@ -44,7 +47,7 @@ class Checked:
 class Sample:
     """is_whole: every row of the source was read. bytes: in Arrow's memory, as chunks are measured."""
 
-    source: VectorSource
+    opened: InitVar[VectorSource]
     survey: Survey = field(init=False)
     is_whole: bool = False
     batches: int = 0
@@ -54,8 +57,13 @@ class Sample:
     _kept_rows: int = 0
     _kept_bytes: int = 0
 
-    def __post_init__(self) -> None:
-        self.survey = Survey(self.source)
+    def __post_init__(self, opened: VectorSource) -> None:
+        self.survey = Survey(opened)
+
+    @property
+    def source(self) -> VectorSource:
+        """As far as it is known: some formats name their columns as late as in the last row."""
+        return self.survey.source
 
     @property
     def rows(self) -> int:
@@ -67,6 +75,14 @@ class Sample:
 
     def read(self, most_rows: int | None, deadline: Deadline) -> None:
         """Raises OutOfTime, and InvalidInput as the job would; what was read until then stays."""
+        try:
+            self.read_batches(most_rows, deadline)
+        except OutOfTime:
+            with suppress(InvalidInput):
+                self.survey.source = self.source.read_to_end()
+            raise
+
+    def read_batches(self, most_rows: int | None, deadline: Deadline) -> None:
         for batch in self.survey.batches():
             self.batches += 1
             self.bytes += batch.attributes.nbytes + batch.geometry.nbytes
@@ -79,6 +95,12 @@ class Sample:
                 return
             deadline.check()
         self.is_whole = True
+
+    def align(self, plan: ColumnPlan) -> None:
+        """Give the first rows the columns that became known later."""
+        if self.first is not None:
+            names = [column.source for column in plan.columns]
+            self.first = pa.record_batch(aligned(self.first, plan), names=names)
 
     def check(self, target: str, options: GeometryOptions) -> Checked:
         """target: the type of the table's column. All at once: a batch or two."""
