@@ -345,6 +345,13 @@ def test_a_request_whose_job_was_done_already_would_be_answered_with_it(flow: Fl
     assert flow.inspect(body)["submission"] == "resubmitted"
 
 
+def test_when_the_time_is_up_what_is_known_is_told(strict_flow: Flow, table: str) -> None:
+    body = {"blob_name": strict_flow.put(POINTS, "points.csv"), "table_name": table, "schema": "public", **PLACE}
+    seen = strict_flow.inspect(body)
+    assert (seen["complete"], seen["source"]["bytes"], seen["estimate"]["rows"]) == (False, len(POINTS), None)
+    assert [refusal["code"] for refusal in seen["refusals"]] == ["schema_not_allowed"]
+
+
 def ask(flow: Flow, body: Any, job_type: str = "process_vector") -> httpx.Response:
     return flow.http.post(f"/api/jobs/inspect/{job_type}", json=body)
 

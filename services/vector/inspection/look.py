@@ -20,7 +20,10 @@ from services.vector.source_file import temporary_folder
 from services.vector.survey import unknown_columns
 
 # The rest of the time is for looking at what came.
-FETCH_SHARE = 0.7
+FETCH_SHARE = 0.8
+# Of a text whose beginning holds no whole record; more would take too long to read.
+MOST_TEXT = 64 << 20
+LON_LAT = ("EPSG:4326", "OGC:CRS84")
 Found = dict[str, Any]
 
 
@@ -42,7 +45,7 @@ def inspected(blob: SourceBlob, folder: Path, deadline: Deadline) -> Found:
         return inspect_signature(path, params.file_extension)
     look = partial(inspect_file, path, params.file_extension, read_options(params), geometry_options(params))
     found = look(seconds=deadline.left)
-    if found["needs_all"] and blob.fetch_all(path, fetching):
+    if found["needs_all"] and blob.facts["bytes"] <= MOST_TEXT and blob.fetch_all(path, fetching):
         found = look(seconds=deadline.left, beginnings=False)
     return found
 
@@ -97,5 +100,5 @@ def estimate(params: ProcessVectorParams, size: int, found: Found) -> Found:
         "rows": rows,
         "rows_found_in": found["rows_found_in"],
         "chunks": chunk_count(rows, sample, params.chunk_size),
-        "seconds": load_seconds(rows, sample, size),
+        "seconds": load_seconds(rows, sample, size, params.file_extension, is_projected=found["crs"] not in LON_LAT),
     }
