@@ -1,5 +1,6 @@
 """How many rejected rows a job bears, and what is said when there are more."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InvalidInput
@@ -23,32 +24,43 @@ REMEDIES = {
 def refuse_rejects(ctx: TaskContext, params: ProcessVectorParams, receipt: Receipt) -> None:
     """Raises InvalidInput: `no_usable_features` when no row is left, `too_many_rejects` beyond max_reject_percent; with
     the commonest reason and rows to look at."""
-    percent = 100 * receipt.rows_rejected / receipt.read
-    if receipt.loaded and percent <= params.max_reject_percent:
+    limit = params.max_reject_percent
+    if receipt.loaded and not is_beyond(receipt.read, receipt.rejected, limit):
         return
     reason = max(receipt.rejected, key=lambda name: receipt.rejected[name])
     resources: Resources = ctx.resources
     with resources.database.transaction() as tx:
         rows = examples(tx, ctx.job_id, ctx.run, reason)
-    reasons = f"{listed(receipt.rejected)}. Most often {reason}, for example {', '.join(map(told, rows))}."
+    commonest = f"Most often {reason}, for example {', '.join(map(told, rows))}."
     remedy = f"{REMEDIES.get(reason, 'Mend these rows.')} GET /api/jobs/rejects/{ctx.job_id} lists all of them"
     details: dict[str, Any] = {
         "read": receipt.read,
         "rejected": receipt.rejected,
-        "percent": round(percent, 4),
+        "percent": round(100 * receipt.rows_rejected / receipt.read, 4),
         "commonest": reason,
         "examples": rows,
     }
     if receipt.loaded == 0:
-        message = f"none of the {receipt.read} rows read could be loaded: {reasons}"
+        message = f"none of the {receipt.read} rows read could be loaded: {listed(receipt.rejected)}. {commonest}"
         raise InvalidInput("no_usable_features", message, parameter="blob_name", remedy=f"{remedy}.", details=details)
     raise InvalidInput(
         "too_many_rejects",
-        f"{receipt.rows_rejected} of the {receipt.read} rows read ({percent:.6g} %) were rejected, more than"
-        f" max_reject_percent allows ({params.max_reject_percent:g} %): {reasons}",
+        f"{beyond_limit(receipt.read, receipt.rejected, limit)} {commonest}",
         parameter="max_reject_percent",
         remedy=f"{remedy}; a greater max_reject_percent loads the others.",
-        details=details | {"max_reject_percent": params.max_reject_percent},
+        details=details | {"max_reject_percent": limit},
+    )
+
+
+def is_beyond(read: int, rejected: Mapping[str, int], limit: float) -> bool:
+    return 100 * sum(rejected.values()) > limit * read
+
+
+def beyond_limit(read: int, rejected: Mapping[str, int], limit: float) -> str:
+    count = sum(rejected.values())
+    return (
+        f"{count} of the {read} rows read ({100 * count / read:.6g} %) were rejected, more than max_reject_percent"
+        f" allows ({limit:g} %): {listed(dict(rejected))}."
     )
 
 

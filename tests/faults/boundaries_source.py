@@ -42,6 +42,7 @@ NO_BOUNDARY = {
     "migrate": START,
     "apply_missing": START,
     **dict.fromkeys(("list_jobs", "progress", "verbose", "diagnose_job", "cleanup_status", "cleanup_history"), ANSWERS),
+    **dict.fromkeys(("look_at_source", "SourceBlob.fetch", "SourceBlob.fetch_range"), ANSWERS),
     **dict.fromkeys(("readyz", "health", "database_versions"), ANSWERS),
 }
 

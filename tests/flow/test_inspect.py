@@ -87,7 +87,10 @@ FILES: dict[str, Callable[[Path], Made]] = {
         "Straße;lat;lon;ID\nKöln;50,9;6,9;007\n".encode("cp1252"), "k.csv", **PLACE, converter_params={"decimal": ","}
     ),
     "csv of wkt": content(
-        csv("shape;Größe m²", f"{BOWTIE};1", f"{SQUARE};2.5", ";3", "POLYGON EMPTY;4"), "w.csv", wkt_column="shape"
+        csv("shape;Größe m²", f"{BOWTIE};1", f"{SQUARE};2.5", ";3", "POLYGON EMPTY;4"),
+        "w.csv",
+        wkt_column="shape",
+        max_reject_percent=50,
     ),
     "csv in utm": content(
         csv("n,r,h", "1,365000,5621000", "2,366000,5622000"),
@@ -100,7 +103,7 @@ FILES: dict[str, Callable[[Path], Made]] = {
     "zipped shapefile": zipped_countries,
     "shapefile in cp1252": latin_names,
     "geojson": countries_as_geojson,
-    "geojson with a null": fixture("geopandas", "tests/data/null_geom.geojson", "null.geojson"),
+    "geojson with a null": fixture("geopandas", "tests/data/null_geom.geojson", "null.geojson", max_reject_percent=50),
     "geojson with nested values": content(
         geojson(feature({"ID": 1, "tags": ["a"], "when": "2024-05-01T10:00:00Z"})), "n.geojson"
     ),
@@ -203,6 +206,7 @@ DOOMED: dict[str, tuple[Callable[[Path], Made], list[str]]] = {
     "no geometries": (content(geojson(NOTHING, NOTHING), "n.geojson"), ["no_usable_features"]),
     "no geometry that can be kept": (content(geojson(COLLAPSED), "c.geojson"), ["no_usable_features"]),
     "no coordinates": (content(csv("n,lat,lon", "1,x,y"), "x.csv", **PLACE), ["no_usable_features"]),
+    "many rejects": (content(geojson(POINT, NOTHING), "n.geojson"), ["too_many_rejects"]),
     "several types": (content(geojson(POINT, LINE), "m.geojson"), ["mixed_geometry_types"]),
     "a wrong column": (content(POINTS, "p.csv", lat_name="breite", lon_name="lon"), ["column_not_found"]),
     "a wrong wkt column": (content(POINTS, "p.csv", wkt_column="shape"), ["column_not_found"]),
@@ -245,7 +249,11 @@ def test_what_a_job_would_fail_with_is_told_before(flow: Flow, table: str, tmp_p
     error = flow.failed(flow.accepted(flow.post(body)))
     told = {refusal["code"]: refusal["message"] for refusal in seen["refusals"]}
     assert error["code"] in told
-    assert error["message"] == told[error["code"]]
+    if error["code"] in ("no_usable_features", "too_many_rejects"):
+        # The job names rows, too.
+        assert error["message"].startswith(told[error["code"]])
+    else:
+        assert error["message"] == told[error["code"]]
 
 
 def test_what_a_refused_file_holds_is_told_as_far_as_it_can_be(flow: Flow, table: str, tmp_path: Path) -> None:
@@ -343,6 +351,13 @@ def test_a_request_whose_job_was_done_already_would_be_answered_with_it(flow: Fl
     assert (seen["would_be_accepted"], seen["submission"]) == (True, "already_completed")
     flow.run(f"DROP TABLE geo.{table}")
     assert flow.inspect(body)["submission"] == "resubmitted"
+
+
+def test_when_the_time_is_up_what_is_known_is_told(strict_flow: Flow, table: str) -> None:
+    body = {"blob_name": strict_flow.put(POINTS, "points.csv"), "table_name": table, "schema": "public", **PLACE}
+    seen = strict_flow.inspect(body)
+    assert (seen["complete"], seen["source"]["bytes"], seen["estimate"]["rows"]) == (False, len(POINTS), None)
+    assert [refusal["code"] for refusal in seen["refusals"]] == ["schema_not_allowed"]
 
 
 def ask(flow: Flow, body: Any, job_type: str = "process_vector") -> httpx.Response:

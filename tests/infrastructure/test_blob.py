@@ -32,6 +32,20 @@ def test_what_is_written_is_read_and_downloaded_as_it_was(silver: BlobRepository
     assert silver.facts(name).size == 6_000_000
 
 
+def test_a_range_comes_to_its_place_in_the_file(silver: BlobRepository, file: Path, tmp_path: Path) -> None:
+    name, copy = f"{uuid4()}/a", tmp_path / "copy"
+    silver.write(name, file)
+    silver.download_range(name, copy, 5_999_995, 100)
+    silver.download_range(name, copy, 3, 4, etag=silver.facts(name).etag)
+    assert copy.stat().st_size == 6_000_000
+    assert copy.read_bytes()[:12] == bytes(3) + b"3456" + bytes(5)
+    assert copy.read_bytes()[-6:] == bytes(1) + b"56789"
+    old = silver.facts(name).etag
+    silver.write(name, file)
+    with pytest.raises(InvalidInput, match="replaced"):
+        silver.download_range(name, copy, 0, 4, etag=old)
+
+
 def test_new_bytes_have_a_new_etag_and_the_old_one_is_not_downloaded(
     silver: BlobRepository, file: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pyogrio
 
 from services.vector.source import ReadOptions
 
+_MOST = 16 << 20
 # Long enough for a detector, short enough for it to be quick.
 _LOOKED_AT = 64 << 10
 _NOT_ASCII = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
@@ -44,10 +45,11 @@ def csv_encoding(path: Path, options: ReadOptions, taken: str, *, is_cut: bool) 
     """taken: how the reader reads it. is_cut: whether the file goes on behind what is in `path`."""
     if options.converter_params.get("encoding"):
         return Encoding(taken, 1.0, "parameter")
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_MOST)
     if bom := next((name for mark, name in _BOMS.items() if content.startswith(mark)), None):
         return Encoding(bom, 1.0, "bom")
-    return judged(content, taken, is_cut=is_cut)
+    return judged(content, taken, is_cut=is_cut or len(content) == _MOST)
 
 
 def shapefile_encoding(path: Path, options: ReadOptions) -> Encoding:

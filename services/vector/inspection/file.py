@@ -1,79 +1,36 @@
 """What a file is like, as plain data: one function from a path, what the request says of it, and limits."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 
 from core.errors import InvalidInput, Refusal
 from core.models.vector import GEOJSON
 from services.timing import Deadline, OutOfTime
 from services.vector.archives import ArchiveLimits, extracted_kml, extracted_source
-from services.vector.columns import ColumnPlan, plan_columns
+from services.vector.columns import plan_columns
 from services.vector.converters import open_extracted
 from services.vector.csv_format import read_csv_format
 from services.vector.file_signature import refuse_wrong_content
 from services.vector.geometry import GeometryOptions
 from services.vector.inspection import warnings
 from services.vector.inspection.beginning import HEAD_BYTES, TAIL_BYTES, beginning, is_large_text, is_text
-from services.vector.inspection.candidates import Candidates, candidates
+from services.vector.inspection.candidates import candidates
 from services.vector.inspection.csv_columns import suspected_decimal, text_columns, without_geometry
 from services.vector.inspection.encoding import Encoding, csv_encoding, shapefile_encoding, xml_encoding
-from services.vector.inspection.layers import Bounds, Layer, layers_of
+from services.vector.inspection.findings import WGS84, Findings, described_columns, in_degrees, nothing_usable
+from services.vector.inspection.layers import Layer, layers_of
 from services.vector.inspection.sample import Checked, Sample
 from services.vector.inspection.warnings import Warned
 from services.vector.source import ReadOptions, VectorSource
-from services.vector.survey import listed, refuse_empty
+from services.vector.survey import refuse_empty
 
 # Of files that say themselves how many rows they have.
 SAMPLE_ROWS = 250_000
-_WGS84 = "EPSG:4326"
 _ARCHIVES = ("zip", "kmz")
 _DELIMITED = ("csv", "tsv")
-
-
-@dataclass
-class Findings:
-    """Everything that was found out, JSON-able with `asdict`. None: not known.
-
-    complete: nothing was left out for want of time. needs_all: the beginning of the file holds no whole record.
-    rows: of the whole source; rows_found_in: `counted`, `file` or `estimated`. sample_bytes: in Arrow's memory.
-    """
-
-    complete: bool = True
-    needs_all: bool = False
-    refusals: list[Refusal] = field(default_factory=list)
-    warnings: list[Warned] = field(default_factory=list)
-    driver: str | None = None
-    layers: list[Layer] = field(default_factory=list)
-    layer: str | None = None
-    crs: str | None = None
-    crs_found_in: str | None = None
-    encoding: Encoding | None = None
-    delimiter: str | None = None
-    decimal: str | None = None
-    columns: list[dict[str, Any]] | None = None
-    renamed: list[dict[str, Any]] = field(default_factory=list)
-    geometry_type: str | None = None
-    geometry_types: dict[str, int] = field(default_factory=dict)
-    without_geometry: int = 0
-    with_z: int = 0
-    checked: Checked | None = None
-    candidates: Candidates = field(default_factory=Candidates)
-    assumed: dict[str, Any] = field(default_factory=dict)
-    bbox: list[float] | None = None
-    bbox_found_in: str | None = None
-    rows: int | None = None
-    rows_found_in: str | None = None
-    sample_rows: int = 0
-    sample_batches: int = 0
-    sample_bytes: int = 0
-    sample_is_whole: bool = False
 
 
 def inspect_file(
@@ -218,7 +175,7 @@ class _FileLook:
         layers: dict[str, int] = error.details.get("layers", {})
         match error.code:
             case "crs_missing":
-                return {"source_crs": _WGS84}
+                return {"source_crs": WGS84}
             case "invalid_crs":
                 return {"source_crs": None}
             case "layer_ambiguous" | "layer_not_found" if layers:
@@ -274,6 +231,8 @@ class _FileLook:
         found.geometry_types, found.with_z = dict(census.by_type), census.with_z
         found.without_geometry = census.nulls
         self.warn(warnings.of_names(options))
+        if sample.source.crs.is_geographic:
+            self.warn(warnings.of_axes(is_swapped=sample.looks_swapped(options)))
         try:
             if found.sample_is_whole:
                 refuse_empty(sample.survey)
@@ -283,9 +242,9 @@ class _FileLook:
             if found.sample_is_whole or error.code == "mixed_geometry_types":
                 self.refuse(error)
             return
-        self.check(sample, options)
+        self.check(sample)
 
-    def check(self, sample: Sample, options: ReadOptions) -> None:
+    def check(self, sample: Sample) -> None:
         """Validity, and what a job would reject; the extent of what it would keep."""
         found = self.found
         if found.geometry_type is None or not self.deadline.left:
@@ -295,7 +254,7 @@ class _FileLook:
         if found.assumed.get("source_crs"):
             checked = self.under_assumed_crs(checked)
         found.checked = checked
-        self.warn(warnings.of_geometry(checked, is_swapped=sample.looks_swapped(options)))
+        self.warn(warnings.of_geometry(checked))
         if found.sample_is_whole and sample.is_checked_whole and sum(checked.rejected.values()) == checked.rows > 0:
             self.refuse(nothing_usable(checked))
         self.measure(sample, checked)
@@ -303,7 +262,7 @@ class _FileLook:
     def under_assumed_crs(self, checked: Checked) -> Checked:
         """Coordinates that fit are taken for degrees; of others nothing is known."""
         off_earth = checked.rejected.get("coordinates_out_of_range", 0)
-        self.found.crs, self.found.crs_found_in = (None, None) if off_earth else (_WGS84, "assumed")
+        self.found.crs, self.found.crs_found_in = (None, None) if off_earth else (WGS84, "assumed")
         rejected = {reason: n for reason, n in checked.rejected.items() if reason != "coordinates_out_of_range"}
         return replace(checked, rejected=rejected, bbox=None) if off_earth else checked
 
@@ -328,32 +287,3 @@ class _FileLook:
             found.rows, found.rows_found_in = announced, "file"
         elif sample.is_whole:
             found.rows, found.rows_found_in = round(sample.rows * times), "estimated"
-
-
-def described_columns(plan: ColumnPlan, examples: list[list[str]]) -> list[dict[str, Any]]:
-    """As a job's result names them, with a few values each."""
-    return [
-        {"source": column.source, "name": column.name, "pg_type": column.type, "examples": values}
-        for column, values in zip(plan.columns, examples, strict=True)
-    ]
-
-
-def nothing_usable(checked: Checked) -> InvalidInput:
-    """As publishing refuses it."""
-    rejected = dict(checked.rejected)
-    return InvalidInput(
-        "no_usable_features",
-        f"none of the {checked.rows} rows read could be loaded: {listed(rejected)}.",
-        parameter="blob_name",
-        details={"rejected": rejected},
-    )
-
-
-def in_degrees(bounds: Bounds, crs: CRS) -> list[float] | None:
-    """West, south, east, north in EPSG:4326; None where PROJ cannot tell."""
-    try:
-        transform = Transformer.from_crs(crs, _WGS84, always_xy=True)
-        box = [float(value) for value in transform.transform_bounds(*bounds)]
-    except ProjError:
-        return None
-    return box if all(map(math.isfinite, box)) else None

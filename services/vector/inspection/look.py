@@ -1,6 +1,6 @@
 """A look at the source of a process_vector job: fetched, inspected, told as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,17 @@ from services.vector.inspection.fetch import SourceBlob
 from services.vector.parsed import INSPECT, INSPECT_SIGNATURE, InspectRequest
 from services.vector.postgis_handler import SRID
 from services.vector.process_vector_tasks import told_in_words
+from services.vector.reject_limit import beyond_limit, is_beyond
 from services.vector.source_file import temporary_folder
 from services.vector.survey import unknown_columns
 
 # The rest of the time is for looking at what came.
-FETCH_SHARE = 0.7
+FETCH_SHARE = 0.8
 # For what is under way when an inspection's time is up.
 OVERTIME_SECONDS = 5.0
+# Of a text whose beginning holds no whole record; more would take too long to read.
+MOST_TEXT = 64 << 20
+LON_LAT = ("EPSG:4326", "OGC:CRS84")
 Found = dict[str, Any]
 
 
@@ -48,7 +52,7 @@ def inspected(blob: SourceBlob, folder: Path, deadline: Deadline, resources: Res
         return first_bytes(resources.sandbox, path, params)
     look = partial(sandboxed, resources.sandbox, path, params)
     found = look(seconds=deadline.left)
-    if found["needs_all"] and blob.fetch_all(path, fetching):
+    if found["needs_all"] and blob.facts["bytes"] <= MOST_TEXT and blob.fetch_all(path, fetching):
         found = look(seconds=deadline.left, beginnings=False)
     return found
 
@@ -86,10 +90,21 @@ def refusals(params: ProcessVectorParams, found: Found) -> list[Refusal]:
     if params.file_extension in TABLES:
         # Told at submission, in other words.
         told = [refusal for refusal in told if refusal.code != "geometry_columns_missing"]
+    told += too_many_rejects(params, found)
     if found["columns"] is None:
         return told
     columns = [ColumnInfo.model_validate(column) for column in found["columns"]]
     return told + [Refusal.of(error) for error in unknown_columns(params, columns)]
+
+
+def too_many_rejects(params: ProcessVectorParams, found: Found) -> Iterator[Refusal]:
+    """Only when every row was looked at: a sample may be the worst part of a file."""
+    checked, rows = found["checked"], found["rows"]
+    if not checked or not found["sample_is_whole"] or not checked["rows"] == rows > sum(checked["rejected"].values()):
+        return
+    if is_beyond(rows, checked["rejected"], params.max_reject_percent):
+        told = beyond_limit(rows, checked["rejected"], params.max_reject_percent)
+        yield Refusal("too_many_rejects", told, "max_reject_percent")
 
 
 def facts(params: ProcessVectorParams, source: Mapping[str, Any], found: Found) -> Found:
@@ -130,5 +145,5 @@ def estimate(params: ProcessVectorParams, size: int, found: Found) -> Found:
         "rows": rows,
         "rows_found_in": found["rows_found_in"],
         "chunks": chunk_count(rows, sample, params.chunk_size),
-        "seconds": load_seconds(rows, sample, size),
+        "seconds": load_seconds(rows, sample, size, params.file_extension, is_projected=found["crs"] not in LON_LAT),
     }

@@ -132,9 +132,13 @@ class Sample:
 
     def looks_swapped(self, options: ReadOptions) -> bool:
         """Whether most coordinates are degrees only when x and y change places."""
+        if not self._kept:
+            return False
         columns = self.first_columns()
-        if options.lat_name and options.lon_name:
-            x, y = (columns[name].to_numpy(zero_copy_only=False) for name in (options.lon_name, options.lat_name))
+        named = [columns[name] for name in (options.lon_name, options.lat_name) if name in columns]
+        if len(named) == 2 and all(pa.types.is_floating(values.type) for values in named):
+            # What is out of range has no geometry any more.
+            x, y = (values.to_numpy(zero_copy_only=False) for values in named)
         else:
             shapes = shapely.from_wkb(self._kept[0].geometry.to_numpy(zero_copy_only=False), on_invalid="ignore")
             x, y = shapely.get_coordinates(shapes).T

@@ -41,7 +41,7 @@ def share_of_numbers(values: pa.StringArray) -> float:
     return float(np.isfinite(parse_numbers(present, ".")).mean()) if len(present) else 0.0
 
 
-def of_geometry(checked: Checked, *, is_swapped: bool) -> Iterator[Warned]:
+def of_geometry(checked: Checked) -> Iterator[Warned]:
     if checked.invalid > MANY_INVALID * max(checked.rows, 1):
         told = f"{checked.invalid} of {checked.rows} geometries are invalid"
         yield Warned("many_invalid", f"{told}, and would be repaired or rejected: {listed(dict(checked.reasons))}.")
@@ -52,7 +52,10 @@ def of_geometry(checked: Checked, *, is_swapped: bool) -> Iterator[Warned]:
         )
     if checked.skipped:
         yield Warned("large_geometries", f"{checked.skipped} geometries are too large to be checked beforehand.")
-    if is_swapped and checked.rejected.get("coordinates_out_of_range"):
+
+
+def of_axes(*, is_swapped: bool) -> Iterator[Warned]:
+    if is_swapped:
         yield Warned("swapped_axes", "most coordinates are in range only when latitude and longitude change places.")
 
 
