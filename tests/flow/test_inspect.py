@@ -220,7 +220,7 @@ DOOMED: dict[str, tuple[Callable[[Path], Made], list[str]]] = {
     "half a geojson": (content(geojson(*[POINT] * 500)[:9000], "cut.geojson"), ["unreadable_file"]),
     "a ragged row": (content(POINTS + b"c,5,6,7\n", "r.csv", **PLACE), ["malformed_csv"]),
     "an unsafe zip": (lambda _: (zipped({"../p.csv": POINTS}), "p.zip", PLACE), ["unsafe_archive"]),
-    "two data sets": (lambda _: (zipped({"a.csv": POINTS, "b.csv": POINTS}), "p.zip", PLACE), ["layer_ambiguous"]),
+    "two data sets": (lambda _: (zipped({"a.csv": POINTS, "b.csv": POINTS}), "p.zip", PLACE), ["archive_ambiguous"]),
     "a zip without": (lambda _: (zipped({"a.txt": b"x"}), "p.zip", {}), ["archive_without_data"]),
     "a csv in a zip": (lambda _: (zipped({"a.csv": POINTS}), "p.zip", {}), ["geometry_columns_missing"]),
     "several layers": (two_without_a_name, ["layer_ambiguous"]),
