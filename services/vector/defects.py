@@ -12,7 +12,7 @@ from services.vector.ewkb import Projection, is_on_earth
 from services.vector.geometry_collections import without_curves
 from services.vector.repair import CHECKED_APART
 from services.vector.shapes import Geometries, parsed, projected
-from services.vector.wkb import TYPE_NAMES, Mask, read_headers
+from services.vector.wkb import COLLECTION, TYPE_NAMES, Mask, read_headers
 
 # What a client gets of a rejected shape at most: 64,000 vertices.
 MOST_SHOWN_BYTES = 1 << 20
@@ -128,6 +128,8 @@ class _Rows:
 
     def _type_of(self, row: int) -> str:
         code = int(self.types[row])
+        if code == COLLECTION and self.geometries[row] is None:
+            return "GeometryCollection with curves"
         return TYPE_NAMES.get(code) or _OTHER_TYPES.get(code) or f"type {code}"
 
     def _types_in(self, row: int) -> str:

@@ -37,7 +37,7 @@ def test_a_complete_result_is_accepted() -> None:
         {"num_chunks": 2},
         {"table_name": ""},
         {"schema": ""},
-        {"geometry_type": "Geometry"},
+        {"geometry_type": "LineString"},
         {"srid": 0},
     ],
 )

@@ -210,7 +210,7 @@ def test_an_overwrite_takes_the_place_of_the_old_table_at_once(flow: Flow, table
     assert seen <= {(2,), (3376,)}
     assert (2,) in seen
     assert len(flow.rows(table)) == 3376
-    assert job["result_data"]["replaced_rows"] == 2
+    assert job["result_data"]["replaced"]["rows_before"] == 2
     assert (
         flow.one("SELECT feature_count FROM geo.table_metadata WHERE table_name = %s", table)["feature_count"] == 3376
     )

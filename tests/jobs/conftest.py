@@ -105,11 +105,12 @@ class Etl:
             connection.execute(statement.encode())
 
     def left_behind(self, job: Job) -> list[str]:
-        """Staging tables, ledger rows and chunks of the job."""
+        """Staging tables, ledger rows and chunks of the job, and rejects of its earlier runs."""
         tables = self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")
         ledger = self.rows(f"SELECT batch FROM app.batches WHERE job_id = '{job.job_id}'")  # noqa: S608
         chunks = self.machine.resources.silver.names(f"chunks/{job.job_id}/")
-        return [*map(str, tables), *map(str, ledger), *chunks]
+        outdated = self.rows("SELECT r.run FROM app.rejects AS r JOIN app.jobs AS j USING (job_id) WHERE r.run < j.run")
+        return [*map(str, tables), *map(str, ledger), *map(str, outdated), *chunks]
 
 
 def etl_on(settings: Settings, postgres: PostgresDatabase, url: str, blob_storage: str) -> Etl:

@@ -1,7 +1,9 @@
 """The pipeline under bad luck: tasks that run twice, workers that lost their task, tables that must not change."""
 
+import time
 from collections.abc import Callable
 from threading import Timer
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,10 +11,19 @@ import pytest
 from core.errors import Fenced, InvalidInput
 from core.models.enums import JobStatus
 from core.models.job import Job
+from core.ports import Transaction
 from core.sql import publishing
+from services.vector.geometry import prepare_geometries
 from services.vector.leftovers import leftovers, release
+from services.vector.postgis_handler import VectorToPostGISHandler
 from tests.jobs.conftest import CSV, Etl
 
+WITH_REJECTS = (
+    CSV.replace("row 50,5.0,10.0", "row 50,,")
+    .replace("row 202,20.2,40.4", "row 202,95,10")
+    .replace("row 203,20.3,40.6", "row 203,,")
+)
+REJECTED = [(50, "null_geometry"), (202, "axes_swapped"), (203, "null_geometry")]
 ALL_ROWS = [(n, f"row {n}") for n in range(1, 251)]
 
 
@@ -57,6 +68,86 @@ def test_an_upload_that_runs_twice_replaces_its_rows(etl: Etl) -> None:
     assert deleted == [("100",)]
     etl.finish()
     assert table(etl) == ALL_ROWS
+
+
+def rejects(etl: Etl) -> list[tuple[int, str]]:
+    return [(row[0], row[1]) for row in etl.rows("SELECT row_number, reason FROM app.rejects ORDER BY row_number")]
+
+
+def test_an_upload_that_runs_twice_keeps_its_rejects_once(etl: Etl) -> None:
+    job = etl.submit(etl.put(WITH_REJECTS))
+    etl.until_stage(2)
+    message = etl.bus.tasks[0]
+    etl.next_task()
+    # As if the worker had died between its commit and the completion of the task.
+    etl.run("ALTER TABLE app.tasks DISABLE TRIGGER keep_terminal")
+    etl.run("UPDATE app.tasks SET status = 'queued' WHERE stage = 2 AND task_index = 0")
+    etl.run("UPDATE app.job_stages SET completed = completed - 1 WHERE stage = 2")
+    etl.deliver(message)
+    etl.finish()
+    assert etl.job(job).status == JobStatus.COMPLETED
+    assert rejects(etl) == REJECTED
+
+
+def test_rejects_that_were_not_kept_stop_the_publication(etl: Etl) -> None:
+    job = etl.submit(etl.put(WITH_REJECTS))
+    etl.until_stage(3)
+    etl.run("DELETE FROM app.rejects WHERE row_number = 202")
+    etl.finish()
+    ended = etl.job(job)
+    assert code_of(ended) == "rows_do_not_add_up"
+    assert "rejected 3 rows, but 2 are kept" in str(ended.error)
+    assert etl.rows("SELECT to_regclass('geo.t')") == [(None,)]
+
+
+def test_rejects_go_with_the_next_run_whether_it_reads_anything_or_not(etl: Etl) -> None:
+    name = etl.put(WITH_REJECTS)
+    job = etl.load(name)
+    etl.run("DROP TABLE geo.t")
+    again = etl.submit(name)
+    assert (again.job_id, again.run) == (job.job_id, 2)
+    assert (job.job_id, 1) in list(leftovers(etl.machine.resources))
+    etl.machine.cancel(again)
+    assert rejects(etl) == []
+
+
+def test_rejects_go_when_nobody_can_want_them_any_more(etl: Etl) -> None:
+    old, young = etl.load(etl.put(WITH_REJECTS)), etl.load(etl.put(WITH_REJECTS), table_name="u")
+    end = "UPDATE app.jobs SET finished_at = now() - interval '{}' WHERE job_id = '{}'"
+    etl.run(end.format("31 days", old.job_id))
+    etl.run(end.format("29 days", young.job_id))
+    resources = etl.machine.resources
+    assert list(leftovers(resources)) == [(old.job_id, 1)]
+    release(old.job_id, 1, resources)
+    release(young.job_id, 1, resources)
+    assert etl.rows("SELECT DISTINCT job_id FROM app.rejects") == [(young.job_id,)]
+    assert rejects(etl) == REJECTED
+
+
+def test_a_chunk_of_nothing_but_rejects_is_a_chunk_like_any_other(etl: Etl) -> None:
+    nowhere = "".join(f"nowhere {n},,\n" for n in range(100))
+    job = etl.load(etl.put(CSV + nowhere + nowhere), max_reject_percent=50)
+    assert job.result is not None
+    assert (job.result["rows"]["loaded"], job.result["rows"]["rejected"]) == (250, {"null_geometry": 200})
+    assert len(rejects(etl)) == 200
+
+
+def test_an_upload_may_repair_for_longer_than_a_transaction_may_idle(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_batch = VectorToPostGISHandler.replace_batch
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(1)
+        return prepare_geometries(*args, **kwargs)
+
+    def impatiently(self: VectorToPostGISHandler, tx: Transaction, *args: Any) -> tuple[int, int]:
+        tx.run("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
+        return replace_batch(self, tx, *args)
+
+    monkeypatch.setattr("services.vector.chunk_loader.prepare_geometries", slowly)
+    monkeypatch.setattr(VectorToPostGISHandler, "replace_batch", impatiently)
+    job = etl.load(etl.put(CSV))
+    assert job.status == JobStatus.COMPLETED, job.error
+    assert etl.rows("SELECT max(attempt) FROM app.tasks") == [(1,)]
 
 
 def test_a_worker_that_lost_its_chunk_writes_nothing(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:

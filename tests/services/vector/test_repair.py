@@ -1,6 +1,7 @@
 """Geometries that take too long: what becomes of them, and of those around them."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,8 @@ import pytest
 import shapely
 
 from services.vector.geometry import PreparedGeometries, prepare_geometries
-from services.vector.repair import CHECKED_APART, REPAIRED_APART, Repairer
+from services.vector.repair import CHECKED_APART, REPAIRED_APART, Repairer, _started
+from services.vector.repair_child import REQUEST
 
 SQUARE = shapely.box(0, 0, 1, 1)
 
@@ -101,20 +103,19 @@ def test_no_process_is_started_without_need_or_outlives_its_work() -> None:
     assert children() == before
 
 
-def test_the_process_ends_itself_when_nobody_waits_for_it() -> None:
-    with Repairer(seconds_each=1.0) as repairer:
-        repairer.examine(SQUARE)
-        (child,) = children()
-        child.suspend()
-        # As if the worker had been killed right after it sent the request.
-        repairer._send(b"")
-        child.resume()
-    assert not child.is_running()
+def test_the_process_ends_itself_when_nobody_waits_for_it_any_more() -> None:
+    wkb = shapely.to_wkb(star(3001))
+    child = _started()
+    assert child.stdin is not None
+    child.stdin.write(REQUEST.pack(1.0, len(wkb)) + wkb)
+    child.stdin.flush()
+    assert child.wait(timeout=20) == -signal.SIGALRM
+    child.communicate()
 
 
 def test_the_process_knows_none_of_the_apps_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGIS_PASSWORD", "secret")
-    with Repairer() as repairer:
-        repairer.examine(SQUARE)
-        (child,) = children()
-        assert "POSTGIS_PASSWORD" not in child.environ()
+    child = _started()
+    assert "POSTGIS_PASSWORD" not in psutil.Process(child.pid).environ()
+    child.kill()
+    child.communicate()
