@@ -7,6 +7,7 @@ import pytest
 
 from core.inspection import Inspections
 from core.submission import Submissions
+from services.vector.inspection.beginning import HEAD_BYTES, TAIL_BYTES
 from tests.jobs.conftest import CSV, Etl
 from tests.services.vector.reading import feature, point
 
@@ -19,12 +20,8 @@ def inspect(etl: Etl, blob_name: str, **given: Any) -> dict[str, Any]:
     )
 
 
-@pytest.fixture
-def short_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("beginning", "fetch", "file"):
-        for name, size in (("HEAD_BYTES", 3000), ("TAIL_BYTES", 100)):
-            monkeypatch.setattr(f"services.vector.inspection.{module}.{name}", size)
-    monkeypatch.setattr("services.vector.file_signature._LOOKED_AT", 1000)
+# More than the beginning that is looked at.
+LARGE = HEAD_BYTES + TAIL_BYTES + 1000
 
 
 def test_no_temporary_file_stays(etl: Etl, no_temporary_files_left: Callable[[], list[str]]) -> None:
@@ -33,25 +30,24 @@ def test_no_temporary_file_stays(etl: Etl, no_temporary_files_left: Callable[[],
     assert no_temporary_files_left() == []
 
 
-@pytest.mark.usefixtures("short_beginnings")
 def test_the_beginning_of_a_large_text_is_enough(etl: Etl) -> None:
-    seen = inspect(etl, etl.put(CSV), **PLACE)
+    row = f"{'name' * 100},1,2\n"
+    rows = LARGE // len(row) + 1
+    seen = inspect(etl, etl.put("name,lat,lon\n" + rows * row), **PLACE)
     assert (seen["sample"]["is_whole"], seen["complete"], seen["refusals"]) == (False, True, [])
-    assert seen["estimate"]["rows"] == pytest.approx(250, rel=0.1)
+    assert seen["estimate"]["rows"] == pytest.approx(rows, rel=0.01)
     assert seen["estimate"]["rows_found_in"] == "estimated"
 
 
-@pytest.mark.usefixtures("short_beginnings")
 def test_a_text_whose_beginning_is_not_enough_is_fetched_as_a_whole(etl: Etl) -> None:
-    wide = "text," + "lat,lon\n" + "x" * 4000 + ",1,2\n"
+    wide = "text,lat,lon\n" + "x" * LARGE + ",1,2\n"
     seen = inspect(etl, etl.put(wide), **PLACE)
     assert (seen["sample"], seen["complete"]) == ({"rows": 1, "is_whole": True}, True)
 
 
-@pytest.mark.usefixtures("short_beginnings")
 def test_one_that_is_too_large_for_that_is_not(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.vector.inspection.look.MOST_TEXT", 3500)
-    seen = inspect(etl, etl.put("text,lat,lon\n" + "x" * 4000 + ",1,2\n"), **PLACE)
+    monkeypatch.setattr("services.vector.inspection.look.MOST_TEXT", LARGE)
+    seen = inspect(etl, etl.put("text,lat,lon\n" + "x" * LARGE + ",1,2\n"), **PLACE)
     assert (seen["sample"]["rows"], seen["complete"], seen["refusals"]) == (0, False, [])
 
 

@@ -165,7 +165,7 @@ def test_coordinates_of_a_plain_parquet_may_be_missing_or_wrong(tmp_path: Path) 
     frame = pd.DataFrame({"lat": [1.0, np.nan, 91.0, np.inf], "lon": [2, 3, 4, 5]})
     frame.to_parquet(tmp_path / "a.parquet")
     source = read(tmp_path / "a.parquet", lat_name="lat", lon_name="lon")
-    assert source.reasons == [None, "null_geometry", "coordinates_out_of_range", "unreadable_coordinates"]
+    assert source.reasons == [None, "null_geometry", "axes_swapped", "unreadable_coordinates"]
     assert (source.source.crs_text, source.source.crs_found_in) == ("EPSG:4326", "format")
 
 
