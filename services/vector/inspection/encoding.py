@@ -15,7 +15,6 @@ from services.vector.source import ReadOptions
 _MOST = 16 << 20
 # Long enough for a detector, short enough for it to be quick.
 _LOOKED_AT = 64 << 10
-_NOT_ASCII = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _XML_DECLARATION = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<\?xml[^>]*encoding\s*=\s*[\"']([\w.-]+)")
 # The code pages that files with places in them come in.
@@ -96,8 +95,10 @@ def compared(telling: bytes, taken: str) -> Encoding:
 def telling_lines(content: bytes) -> bytes:
     """The lines with more than ASCII in them, up to _LOOKED_AT bytes."""
     lines, size = [], 0
-    for match in _NOT_ASCII.finditer(content):
-        lines.append(match[0][:_LOOKED_AT])
+    for line in content.split(b"\n"):
+        if line.isascii():
+            continue
+        lines.append(line[:_LOOKED_AT])
         size += len(lines[-1])
         if size > _LOOKED_AT:
             break
