@@ -4,14 +4,14 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 # Of a group the best one is taken, of a later group only where none of the earlier ones splits the header.
 CSV_DELIMITERS = (",;\t|",)
 TSV_DELIMITERS = ("\t", ",;|")
 _SAMPLE_RECORDS = 200
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t| ^~:])"?\r?\n', re.IGNORECASE)
 _POINT_NUMBER, _COMMA_NUMBER = re.compile(r"-?\d*\.\d+"), re.compile(r"-?\d*,\d+")
 _POINT_GROUPS, _COMMA_GROUPS = re.compile(r"-?[1-9]\d{0,2}(\.\d{3})+"), re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 
@@ -30,10 +30,16 @@ class Dialect:
 
 
 def detect_dialect(
-    text: str, groups: Sequence[str], *, delimiter: str | None, quote: str | None, decimal: str | None
+    text: str,
+    groups: Sequence[str],
+    *,
+    delimiter: str | None = None,
+    quote: str | None = None,
+    decimal: str | None = None,
+    coordinates: Collection[str] = (),
 ) -> Dialect:
     """What is given wins. text: the beginning of the file, cut off behind some line or inside one. groups: of
-    delimiters to look for."""
+    delimiters to look for. coordinates: columns that hold numbers in any case."""
     separator = _SEPARATOR_LINE.match(text)
     if separator:
         text, delimiter = text[separator.end() :], delimiter or separator[1]
@@ -44,7 +50,7 @@ def detect_dialect(
         quote=best.quote,
         skipped_lines=bool(separator) + blank_lines,
         header=best.records[0] if best.records else [],
-        decimal=decimal or _detect_decimal(best),
+        decimal=decimal or _detect_decimal(best, coordinates),
     )
 
 
@@ -108,11 +114,20 @@ def _readable_records(text: str, delimiter: str, quote: str) -> Iterator[list[st
         yield waiting
 
 
-def _detect_decimal(candidate: _Candidate) -> str:
-    """The comma, where it stands in numbers that are no groups of thousands, and the point does not."""
-    if candidate.delimiter == ",":
+def _detect_decimal(candidate: _Candidate, coordinates: Collection[str]) -> str:
+    """The comma, where it stands in numbers that are no groups of thousands, and the point does not.
+
+    Coordinates are looked at first: they have no groups of thousands, and are what the sign is needed for.
+    """
+    if candidate.delimiter == "," or not candidate.records:
         return "."
-    values = [value.strip() for record in candidate.records[1:] for value in record]
+    header, *rows = candidate.records
+    deciding = [position for position, name in enumerate(header) if name.strip() in coordinates]
+    places = [row[position].strip() for row in rows for position in deciding if position < len(row)]
+    if any(_POINT_NUMBER.fullmatch(value) for value in places):
+        return "."
+    values = [value.strip() for row in rows for value in row]
     has_point = any(_POINT_NUMBER.fullmatch(value) and not _POINT_GROUPS.fullmatch(value) for value in values)
     has_comma = any(_COMMA_NUMBER.fullmatch(value) and not _COMMA_GROUPS.fullmatch(value) for value in values)
-    return "," if has_comma and not has_point else "."
+    place_has_comma = any(_COMMA_NUMBER.fullmatch(value) for value in places)
+    return "," if place_has_comma or (has_comma and not has_point) else "."

@@ -1,7 +1,7 @@
 """How a CSV file is written: encoding, dialect, header, longest line. Found by one cheap pass over its bytes."""
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,15 @@ class _Scan:
     quotes: Mapping[str, int]
 
 
-def read_csv_format(path: Path, params: Mapping[str, Any], delimiters: Sequence[str] = CSV_DELIMITERS) -> CsvFormat:
+def read_csv_format(
+    path: Path,
+    params: Mapping[str, Any],
+    delimiters: Sequence[str] = CSV_DELIMITERS,
+    coordinates: Collection[str] = (),
+) -> CsvFormat:
     """Look at the whole file once. `params` may give `encoding`, `delimiter`, `quote` and `decimal`, which then win.
 
-    delimiters: groups of those to look for.
+    delimiters: groups of those to look for. coordinates: columns that hold numbers in any case.
 
     Raises InvalidInput: `malformed_csv` for a file without a header, `invalid_parameter` for unusable params.
     """
@@ -55,6 +60,7 @@ def read_csv_format(path: Path, params: Mapping[str, Any], delimiters: Sequence[
         delimiter=_given_delimiter(params),
         quote=_given_sign(params, "quote", ('"', "'")),
         decimal=_given_sign(params, "decimal", (".", ",")),
+        coordinates=coordinates,
     )
     if not dialect.header:
         raise InvalidInput("malformed_csv", "The file has no header row that can be read.", parameter="blob_name")

@@ -32,7 +32,8 @@ def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_D
     delimiters: groups of those to look for.
     Raises InvalidInput: `column_not_found`, `geometry_columns_missing`, `malformed_csv`, `crs_missing`.
     """
-    layout = read_csv_format(path, options.converter_params, delimiters)
+    coordinates = [name for name in (options.lat_name, options.lon_name) if name]
+    layout = read_csv_format(path, options.converter_params, delimiters, coordinates)
     text_schema = pa.schema([(name, pa.string()) for name in layout.header])
     located = locate(options, text_schema, lambda: text_batches(path, layout), decimal=layout.decimal)
     decimals = _decimals(path, layout, options)

@@ -4,12 +4,14 @@ import codecs
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from core.errors import InvalidInput
 from services.vector.gdal_environment import restored_shx
 from services.vector.ogr_layer import open_layer, read_layer, unreadable
 from services.vector.read_ogr import choose_crs, source_of
+from services.vector.recoding import BYTES_AS_CHARACTERS, recoded_batch, recoded_schema
 from services.vector.source import ReadOptions, VectorSource
 
 # dBASE language driver ids that say nothing: 0 is unset, 0x57 is "whatever Windows this was".
@@ -37,10 +39,20 @@ def open_shapefile(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
     records = _verified_records(path, table)
     if _sidecar(path, ".shx") is None:
         _restore_index(path)
-    with open_layer(path, encoding=_encoding(path, table, options)) as layer:
+    given = options.converter_params.get("encoding")
+    with open_layer(path, encoding=BYTES_AS_CHARACTERS if given else _encoding(path, table)) as layer:
         what = f"The shapefile {path.name} has no .prj{_guess(path)} and"
         crs, origin = choose_crs(options, layer.crs, by_format=None, what=what)
-        yield source_of(path.stem, "ESRI Shapefile", layer, crs, origin, records, lambda: read_layer(layer))
+        source = source_of(path.stem, "ESRI Shapefile", layer, crs, origin, records, lambda: read_layer(layer))
+        yield _recoded(source, given) if given else source
+
+
+def _recoded(source: VectorSource, encoding: str) -> VectorSource:
+    return replace(
+        source,
+        schema=recoded_schema(source.schema, encoding),
+        batches=lambda: (recoded_batch(batch, encoding) for batch in source.batches()),
+    )
 
 
 def _guess(path: Path) -> str:
@@ -82,10 +94,8 @@ def _verified_records(path: Path, table: Path) -> int:
     return records
 
 
-def _encoding(path: Path, table: Path, options: ReadOptions) -> str | None:
-    """The request's, else None for the one the file declares, else judged from the bytes of the attributes."""
-    if given := options.converter_params.get("encoding"):
-        return str(given)
+def _encoding(path: Path, table: Path) -> str | None:
+    """None for the one the file declares, else judged from the bytes of the attributes."""
     with table.open("rb") as file:
         language_id = file.read(_DBF_HEADER)[_LANGUAGE_ID]
     if _sidecar(path, ".cpg") is not None or language_id not in _SILENT_LANGUAGE_IDS:

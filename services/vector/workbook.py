@@ -15,6 +15,7 @@ import openpyxl
 from core.errors import InvalidInput
 from services.vector.archive_members import BROKEN
 from services.vector.archives import DEFAULT_LIMITS
+from services.vector.shared_texts import FrugalReader
 
 # openpyxl reads row by row, but has all texts that cells share in memory, and the styles.
 _LARGEST_SHARED_PART = 64 << 20
@@ -91,11 +92,12 @@ def opened_workbook(path: Path) -> Iterator[Workbook]:
     """Raises InvalidInput: `content_mismatch`, `archive_too_large`, `formula_without_value`, `unreadable_file`."""
     with _translated():
         _refuse_unusable(path)
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        reader = FrugalReader(path, read_only=True, keep_vba=False, data_only=True, keep_links=False)
+        reader.read()
     try:
-        yield Workbook(book)
+        yield Workbook(reader.wb)
     finally:
-        book.close()
+        reader.wb.close()
 
 
 @contextmanager

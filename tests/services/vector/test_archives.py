@@ -109,6 +109,16 @@ def test_the_encoding_is_the_given_one_else_the_one_of_the_cpg(tmp_path: Path) -
     assert read(wrong, converter_params={"encoding": "cp1250"}).table["name"].to_pylist() == ["Łódź"]
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-2", "latin2", "cp1250", "mac_latin2", "utf-8", "cp852"])
+def test_any_encoding_that_python_knows_can_be_given(tmp_path: Path, encoding: str) -> None:
+    pyogrio.write_dataframe(frame(2, xxxxxxxx=["xxxxxxxx", None]), tmp_path / "a.shp")
+    parts = {path.name: path.read_bytes() for path in tmp_path.glob("a.*")}
+    parts["a.dbf"] = parts["a.dbf"].replace(b"x" * 8, "Łódź".encode(encoding).ljust(8))
+    source = read(zipped(tmp_path / "in.zip", parts), converter_params={"encoding": encoding})
+    found = [{name.strip(): value for name, value in row.items()} for row in source.table.to_pylist()]
+    assert found == [{"n": 0, "Łódź": "Łódź"}, {"n": 1, "Łódź": None}]
+
+
 def test_a_shapefile_without_prj_says_when_its_extent_could_be_degrees(tmp_path: Path) -> None:
     pyogrio.write_dataframe(frame(2), tmp_path / "a.shp")
     (tmp_path / "a.prj").unlink()

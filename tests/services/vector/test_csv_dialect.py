@@ -16,7 +16,7 @@ LAT_LON = {"lat_name": "lat", "lon_name": "lon"}
 
 
 def dialect(text: str, groups: tuple[str, ...] = CSV_DELIMITERS) -> Dialect:
-    return detect_dialect(text, groups, delimiter=None, quote=None, decimal=None)
+    return detect_dialect(text, groups)
 
 
 def typed(source: Read) -> dict[str, str]:
@@ -95,6 +95,20 @@ def test_a_tsv_has_tabs_where_it_has_any() -> None:
 )
 def test_a_decimal_comma_is_taken_where_nothing_else_can_be_meant(values: list[str], decimal: str) -> None:
     assert dialect("a;b\n" + "".join(f"{value};x\n" for value in values)).decimal == decimal
+
+
+@pytest.mark.parametrize(
+    ("row", "decimal"),
+    [
+        ("47.123;8.456;12,5", "."),
+        ("47,123;8,456;330.224", ","),
+        ("47,123;8,456;1.5", ","),
+        ("47;8;12,5", ","),
+        ("47;8;1,234", "."),
+    ],
+)
+def test_coordinates_decide_about_the_decimal_sign(row: str, decimal: str) -> None:
+    assert detect_dialect(f"lat;lon;x\n{row}\n", CSV_DELIMITERS, coordinates=("lat", "lon")).decimal == decimal
 
 
 def test_a_german_table_is_read_without_a_word_about_it(tmp_path: Path) -> None:
