@@ -14,13 +14,16 @@ from services.vector.leftovers import chunk_prefix
 from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_world import World
 
-OLD, NEW, NONE, SHAPES = (f"boundaries/{name}" for name in ("old.csv", "new.csv", "none.csv", "shapes.shp"))
+SOURCES = ("old.csv", "new.csv", "none.csv", "some.csv", "shapes.shp")
+OLD, NEW, NONE, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
 CSV: dict[str, Any] = {"lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
 JOBS_QUEUE, TASKS_QUEUE = "geospatial-jobs", "vector-tasks"
 Feature = tuple[int, str, float, float]
 
 OLD_ROWS: list[Feature] = [(n, f"old {n}", n / 4, n / 8) for n in range(1, 21)]
 NEW_ROWS: list[Feature] = [(n, f"row {n}", n / 2, n / 4) for n in range(1, 251)]
+# Of NEW_ROWS, in two of three chunks; the rest is all of SOME that is loaded.
+REJECTED = (50, 202, 203)
 SHAPE_ROWS: list[Feature] = [(n, f"shape {n}", n / 2, n / 4) for n in range(1, 121)]
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 
@@ -57,6 +60,11 @@ def shapefile(world: World) -> Expected:
     world.run("DELETE FROM pgstac.collections")
     job = world.submit(SHAPES, table_name="shapes", chunk_size=100)
     return Expected([(job, COMPLETED)], {"shapes": SHAPE_ROWS})
+
+
+def some_rejected(world: World) -> Expected:
+    job = world.submit(SOME, overwrite=True, **CSV)
+    return Expected([(job, COMPLETED)], {"t": [row for row in NEW_ROWS if row[0] not in REJECTED]})
 
 
 def nothing_usable(world: World) -> Expected:
@@ -279,6 +287,7 @@ SCENARIOS = (
     Scenario("overwrite", overwrite),
     Scenario("shapefile", shapefile),
     Scenario("nothing usable", nothing_usable),
+    Scenario("some rejected", some_rejected, (Fault(UPLOADED, Way.REPORTED_FAILED),)),
     Scenario("table appears", table_appears),
     Scenario("cannot be planned", cannot_be_planned),
     Scenario("refused by the bus", refused_by_the_bus),
