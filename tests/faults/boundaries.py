@@ -37,9 +37,11 @@ from tests.faults.boundaries_scenarios import (
     NONE,
     OLD,
     OLD_ROWS,
+    REJECTED,
     SCENARIOS,
     SHAPE_ROWS,
     SHAPES,
+    SOME,
     Feature,
     Scenario,
 )
@@ -150,12 +152,14 @@ def own_folder() -> Path:
 def put_sources(settings: Settings) -> None:
     bronze = open_service(settings).get_container_client(settings.bronze_container)
     contents = {OLD: csv_of(OLD_ROWS), NEW: csv_of(NEW_ROWS), NONE: b"name,lat,lon\nnowhere,,\n"}
+    contents[SOME] = csv_of(NEW_ROWS, REJECTED)
     for name, content in (contents | shapefile_of(SHAPE_ROWS)).items():
         bronze.upload_blob(name, content, overwrite=True)
 
 
-def csv_of(rows: Sequence[Feature]) -> bytes:
-    return b"name,lat,lon\n" + b"".join(f"{name},{lat},{lon}\n".encode() for _, name, lon, lat in rows)
+def csv_of(rows: Sequence[Feature], nowhere: Sequence[int] = ()) -> bytes:
+    lines = (f"{name},," if number in nowhere else f"{name},{lat},{lon}" for number, name, lon, lat in rows)
+    return "\n".join(["name,lat,lon", *lines, ""]).encode()
 
 
 def shapefile_of(rows: Sequence[Feature]) -> dict[str, bytes]:

@@ -64,6 +64,11 @@ def left_behind(world: World) -> Iterator[str]:
         yield f"the staging table {name} is left"
     for (rows,) in world.rows("SELECT count(*) FROM app.batches HAVING count(*) > 0"):
         yield f"{rows} rows are left in the ledger"
+    for (rows,) in world.rows(
+        "SELECT count(*) FROM app.rejects LEFT JOIN app.jobs AS j USING (job_id)"
+        " WHERE j.run IS DISTINCT FROM rejects.run HAVING count(*) > 0"
+    ):
+        yield f"{rows} rejects of runs that nobody asks for any more are left"
     for name in world.chunks():
         yield f"the chunk {name} is left"
     for path in world.disk.folder.iterdir():
@@ -93,6 +98,9 @@ def receipt(world: World, job: Job) -> Iterator[str]:
     in_table = world.rows(f"SELECT count(*) FROM geo.{job.parameters['table_name']}")[0][0]  # noqa: S608
     if in_table != rows["loaded"]:
         yield f"the receipt says {rows['loaded']} rows, the table has {in_table}"
+    kept = world.rows("SELECT reason, count(*) FROM app.rejects WHERE job_id = %s GROUP BY reason", job)
+    if dict(kept) != rows["rejected"]:
+        yield f"the receipt says {rows['rejected']}, but kept are {kept}"
 
 
 def counters(world: World, job: Job, status: JobStatus) -> Iterator[str]:

@@ -37,6 +37,7 @@ STATEMENTS = {
         r"DELETE FROM \"staging\"": "delete batch",
         r"INSERT INTO app\.batches": "write ledger",
         r"DELETE FROM app\.batches": "clear ledger",
+        r"DELETE FROM app\.rejects": "delete rejects",
         r"INSERT INTO geo\.table_metadata": "write metadata",
         r"DELETE FROM geo\.table_metadata": "delete metadata",
         r"SELECT pgstac\.delete_item": "delete item",

@@ -14,13 +14,16 @@ from services.vector.leftovers import chunk_prefix
 from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_world import World
 
-OLD, NEW, NONE, SHAPES = (f"boundaries/{name}" for name in ("old.csv", "new.csv", "none.csv", "shapes.shp"))
+SOURCES = ("old.csv", "new.csv", "none.csv", "some.csv", "shapes.shp")
+OLD, NEW, NONE, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
 CSV: dict[str, Any] = {"lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
 JOBS_QUEUE, TASKS_QUEUE = "geospatial-jobs", "vector-tasks"
 Feature = tuple[int, str, float, float]
 
 OLD_ROWS: list[Feature] = [(n, f"old {n}", n / 4, n / 8) for n in range(1, 21)]
 NEW_ROWS: list[Feature] = [(n, f"row {n}", n / 2, n / 4) for n in range(1, 251)]
+# Of NEW_ROWS, in two of three chunks; the rest is all of SOME that is loaded.
+REJECTED = (50, 202, 203)
 SHAPE_ROWS: list[Feature] = [(n, f"shape {n}", n / 2, n / 4) for n in range(1, 121)]
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 
@@ -69,6 +72,11 @@ def taken_back(world: World) -> Expected:
     settle_job(world, loaded)
     world.unpublish("u")
     return Expected([(loaded, COMPLETED), (back, COMPLETED)], runs={loaded.job_id: 2, back.job_id: 2})
+
+
+def some_rejected(world: World) -> Expected:
+    job = world.submit(SOME, overwrite=True, **CSV)
+    return Expected([(job, COMPLETED)], {"t": [row for row in NEW_ROWS if row[0] not in REJECTED]})
 
 
 def nothing_usable(world: World) -> Expected:
@@ -292,6 +300,7 @@ SCENARIOS = (
     Scenario("shapefile", shapefile),
     Scenario("taken back", taken_back),
     Scenario("nothing usable", nothing_usable),
+    Scenario("some rejected", some_rejected, (Fault(UPLOADED, Way.REPORTED_FAILED),)),
     Scenario("table appears", table_appears),
     Scenario("cannot be planned", cannot_be_planned),
     Scenario("refused by the bus", refused_by_the_bus),

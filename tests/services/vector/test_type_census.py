@@ -137,3 +137,29 @@ def test_the_type_does_not_depend_on_how_the_file_was_cut(values: list[str | Non
     right.observe("a", pa.array(values[other:], pa.string()))
     left.merge(right)
     assert left.postgres_type("a") == whole
+
+
+@pytest.mark.parametrize(
+    ("batches", "noted"),
+    [
+        ([["1", "2"], ["x"]], "bigint"),
+        ([["1.5", "2", "n/a"]], "double precision"),
+        ([["2020-01-01", "2020-01-02", "soon"]], "date"),
+        ([["01067", "99999"]], "bigint"),
+        ([["true", "x", "FALSE"]], "boolean"),
+        ([["a", "b", "1"]], None),
+        ([["1", "2"], ["2.5"]], None),
+        ([[None], ["a"]], None),
+        ([["a"], ["1", "2"]], None),
+    ],
+)
+def test_a_column_of_mixed_values_is_noted(batches: list[list[str | None]], noted: str | None) -> None:
+    census, parts = TypeCensus(), TypeCensus()
+    for batch in batches:
+        census.observe("a", pa.array(batch, pa.string()))
+        part = TypeCensus()
+        part.observe("a", pa.array(batch, pa.string()))
+        parts.merge(part)
+    wanted = {"a": f"some values look like {noted}, but not all fit: loaded as text"} if noted else {}
+    assert census.notes() == wanted
+    assert set(parts.notes()) >= set(wanted)
