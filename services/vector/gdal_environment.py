@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ALLOWED_DRIVERS = frozenset({"ESRI Shapefile", "GPKG", "GeoJSON", "LIBKML", "FlatGeobuf", "OpenFileGDB", "GML"})
+ALLOWED_DRIVERS = frozenset({"ESRI Shapefile", "GPKG", "FlatGeobuf", "OpenFileGDB", "GML"})
 
 # Every other vector driver of the GDAL wheels that pyogrio ships. A name that this build lacks does no harm.
 _SKIPPED_DRIVERS = (
-    "MEM,PCIDSK,PDS4,VICAR,PDF,MBTiles,EEDA,OGCAPI,GDALG,LVBAG,S57,DGN,OGR_VRT,CSV,GPX,KML,GeoJSONSeq,ESRIJSON,"
-    "TopoJSON,OGR_GMT,SQLite,WAsP,DXF,GeoRSS,VFK,PGDUMP,OSM,GPSBabel,OGR_PDS,WFS,OAPIF,"
+    "MEM,PCIDSK,PDS4,VICAR,PDF,MBTiles,EEDA,OGCAPI,GDALG,LVBAG,S57,DGN,OGR_VRT,CSV,GPX,KML,LIBKML,"
+    "GeoJSON,GeoJSONSeq,ESRIJSON,TopoJSON,OGR_GMT,SQLite,WAsP,DXF,GeoRSS,VFK,PGDUMP,OSM,GPSBabel,OGR_PDS,WFS,OAPIF,"
     "EDIGEO,Idrisi,ODS,XLSX,Elasticsearch,Carto,AmigoCloud,SXF,Selafin,JML,PLSCENES,CSW,VDV,MVT,NGW,MapML,GTFS,"
     "PMTiles,JSONFG,MiraMonVector,ADBC,AVCBin,AVCE00,AIVector,HTTP,MapInfo File"
 )
@@ -27,8 +27,6 @@ SETTINGS = {
     # /vsicurl/ believes that only files with these extensions exist, so it never asks a server.
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing-is-fetched",
     "GDAL_HTTP_MAX_RETRY": "0",
-    # GDAL refuses a GeoJSON feature above 200 MB by default; the size check before the download is ours.
-    "OGR_GEOJSON_MAX_OBJ_SIZE": "0",
     # The schema of a GML is what its features have: no file that it names is read, and none is asked for.
     "GML_DOWNLOAD_SCHEMA": "NO",
     "GML_SKIP_RESOLVE_ELEMS": "ALL",

@@ -22,11 +22,14 @@ from services.vector.wkb import (
     from_buffers,
 )
 
+Counts = NDArray[np.int32]
+
 NO_TEXT = msgspec.Raw(b"")
 
 _COLLECTION_TYPE = "GeometryCollection"
 _DEEPEST_COLLECTION = 16
 _PIECE_BYTES = 1 << 20
+_WINDOW_ARRAYS = 1 << 16
 _OPENING, _CLOSING, _COMMA = b"[],"
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
 _NOT_NUMBERS = b"[] \t\r\n"
@@ -112,13 +115,13 @@ def _reason(geometry: Geometry | None, is_valid: bool) -> str | None:
 
 def _of_type(type_: str, geometries: Sequence[Geometry]) -> pa.BinaryArray:
     if kind := _KINDS.get(type_):
-        return _encoded(kind, [memoryview(geometry.coordinates) for geometry in geometries])
+        return _encoded(kind, [geometry.coordinates for geometry in geometries])
     if type_ == _COLLECTION_TYPE:
-        return pa.array([_collection(memoryview(geometry.geometries)) for geometry in geometries], pa.binary())
+        return pa.array([_collection(geometry.geometries) for geometry in geometries], pa.binary())
     return pa.nulls(len(geometries), pa.binary())
 
 
-def _collection(members: memoryview, depth: int = 1) -> bytes | None:
+def _collection(members: msgspec.Raw, depth: int = 1) -> bytes | None:
     """Its members one by one; None when one of them cannot be read."""
     try:
         geometries = _GEOMETRIES.decode(members)
@@ -134,7 +137,7 @@ def _collection(members: memoryview, depth: int = 1) -> bytes | None:
 
 def _member(geometry: Geometry, depth: int) -> bytes | None:
     if geometry.type == _COLLECTION_TYPE:
-        return _collection(memoryview(geometry.geometries), depth + 1)
+        return _collection(geometry.geometries, depth + 1)
     value: bytes | None = _of_type(geometry.type, [geometry])[0].as_py()
     return value
 
@@ -143,18 +146,20 @@ def _header(code: int) -> bytes:
     return b"\x01" + code.to_bytes(4, "little")
 
 
-def _encoded(kind: _Kind, texts: list[memoryview]) -> pa.BinaryArray:
+def _encoded(kind: _Kind, texts: list[msgspec.Raw]) -> pa.BinaryArray:
     """All at once where they are regular; else in halves, down to those that are not."""
     if len(texts) == 1 or sum(map(len, texts)) <= 2 * _PIECE_BYTES:
         try:
-            return _regular(kind, texts[0] if len(texts) == 1 else memoryview(b",".join(texts)), len(texts))
+            return _regular(kind, memoryview(texts[0] if len(texts) == 1 else b",".join(texts)), len(texts))
         except _Irregular:
             if len(texts) == 1:
-                return pa.array(
-                    [_empty(kind) if bytes(texts[0]).translate(None, b" \t\r\n") == b"[]" else None], pa.binary()
-                )
+                return pa.array([_empty(kind) if _is_empty(texts[0]) else None], pa.binary())
     middle = len(texts) // 2
     return pa.concat_arrays([_encoded(kind, texts[:middle]), _encoded(kind, texts[middle:])])
+
+
+def _is_empty(text: msgspec.Raw) -> bool:
+    return bytes(text).translate(None, b" \t\r\n") == b"[]"
 
 
 def _empty(kind: _Kind) -> bytes:
@@ -175,7 +180,7 @@ class _Arrays:
     them each array of the innermost level has: a position."""
 
     levels: NDArray[np.int16]
-    numbers: Positions
+    numbers: Counts
 
     @property
     def geometry_of_positions(self) -> Positions:
@@ -194,19 +199,19 @@ def _nested_arrays(text: memoryview, levels: int, count: int) -> _Arrays:
     _require(len(tokens) > 0 and bool(opens[0] and closes[-1]) and int(depth.max()) <= levels)
     _require(bool(opens[1:][leads_to_array[:-1]].all()))
     begins, ends = np.flatnonzero(opens & (depth == levels)), np.flatnonzero(closes & (depth == levels - 1))
-    found = _Arrays(depth[opens], ends - begins)
+    found = _Arrays(depth[opens], (ends - begins).astype(np.int32))
     _require(int((found.levels == 1).sum()) == count and int(found.numbers.min()) >= 2)
     return found
 
 
-def _coordinates(text: memoryview, arrays: _Arrays) -> tuple[Positions, NDArray[np.float64]]:
+def _coordinates(text: memoryview, arrays: _Arrays) -> tuple[Counts, NDArray[np.float64]]:
     """(p,) numbers of each position that count, 2 or 3, the same in all of a geometry; and these numbers in order."""
     numbers = _numbers(text, int(arrays.numbers.sum()))
     if int(arrays.numbers.max()) == 2 or (arrays.numbers == 3).all():
         return arrays.numbers, numbers
     geometry = arrays.geometry_of_positions
     with_z = np.bincount(geometry, weights=arrays.numbers > 2) > 0
-    widths = np.where(with_z[geometry], 3, 2)
+    widths = np.where(with_z[geometry], 3, 2).astype(np.int32)
     begins, targets = np.cumsum(arrays.numbers) - arrays.numbers, np.cumsum(widths) - widths
     # A height that is missing is 0, as GDAL has it.
     coordinates = np.zeros(int(widths.sum()))
@@ -245,35 +250,49 @@ def _pieces(text: memoryview) -> Iterator[bytes]:
 
 
 def _assembled(
-    kind: _Kind, levels: NDArray[np.int16], widths: Positions, coordinates: NDArray[np.float64]
+    kind: _Kind, levels: NDArray[np.int16], widths: Counts, coordinates: NDArray[np.float64]
 ) -> pa.BinaryArray:
     """Every array has its place in the bytes; what headers and counts leave over are the coordinates, in order."""
     prefixes = [HEADER_BYTES * (n <= kind.headed) + _COUNT_BYTES * (n < kind.levels) for n in range(1, kind.levels + 1)]
     is_position = levels == kind.levels
-    sizes = np.array(prefixes)[levels - 1]
+    sizes = np.array(prefixes, np.int32)[levels - 1]
     sizes[is_position] += 8 * widths
-    ends = np.cumsum(sizes)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    begins = ends - sizes
     raw = np.empty(int(ends[-1]), np.uint8)
-    is_coordinate = np.ones(len(raw), bool)
-    first_position = np.cumsum(is_position) - is_position
+    _write_coordinates(raw, coordinates, levels, begins, prefixes)
+    first_position = np.cumsum(is_position, dtype=np.int32) - is_position
     for level, prefix in enumerate(prefixes, start=1):
         arrays = np.flatnonzero(levels == level)
-        at = ends[arrays] - sizes[arrays]
-        is_coordinate[at[:, None] + np.arange(prefix)] = False
         if level <= kind.headed:
             code = kind.code if level == 1 else kind.part
-            raw[at] = _LITTLE_ENDIAN
-            _write_uint32(raw, at + 1, code + _ISO_Z * (widths[first_position[arrays]] == 3))
+            raw[begins[arrays]] = _LITTLE_ENDIAN
+            _write_uint32(raw, begins[arrays] + 1, code + _ISO_Z * (widths[first_position[arrays]] == 3))
         if level < kind.levels:
-            _write_uint32(raw, at + prefix - _COUNT_BYTES, _children(levels, arrays))
-    raw[is_coordinate] = coordinates.view(np.uint8)
-    starts = (ends - sizes)[levels == 1]
-    return from_buffers(raw, np.append(starts, ends[-1]))
+            _write_uint32(raw, begins[arrays] + prefix - _COUNT_BYTES, _children(levels, arrays))
+    return from_buffers(raw, np.append(begins[levels == 1], ends[-1]))
+
+
+def _write_coordinates(
+    raw: Bytes, coordinates: NDArray[np.float64], levels: NDArray[np.int16], begins: Positions, prefixes: list[int]
+) -> None:
+    """Fill what the prefixes leave over. In windows: a mask of all of a large geometry would be as large as itself."""
+    source, done = coordinates.view(np.uint8), 0
+    for first in range(0, len(levels), _WINDOW_ARRAYS):
+        begin = begins[first]
+        end = begins[first + _WINDOW_ARRAYS] if first + _WINDOW_ARRAYS < len(begins) else len(raw)
+        is_coordinate = np.ones(end - begin, bool)
+        for level, prefix in enumerate(prefixes, start=1):
+            at = begins[first : first + _WINDOW_ARRAYS][levels[first : first + _WINDOW_ARRAYS] == level] - begin
+            is_coordinate[at[:, None] + np.arange(prefix)] = False
+        count = int(np.count_nonzero(is_coordinate))
+        raw[begin:end][is_coordinate] = source[done : done + count]
+        done += count
 
 
 def _children(levels: NDArray[np.int16], arrays: Positions) -> Positions:
     """How many arrays each of these, which are all of one level, has directly below it."""
-    below = np.cumsum(levels == levels[arrays[0]] + 1)
+    below = np.cumsum(levels == levels[arrays[0]] + 1, dtype=np.int32)
     return np.diff(np.append(below[arrays], below[-1]))
 
 

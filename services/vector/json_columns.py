@@ -22,7 +22,8 @@ Row = dict[str, Any]
 MOST_COLUMNS = 1597
 # jsonb, and the code that cleans it, are recursive.
 DEEPEST_VALUE = 100
-_LARGEST_EXACT_INTEGER = 2**53
+# Of as many digits as a double gives back, and as are written without an exponent.
+_LARGEST_EXACT_INTEGER = 10**15 - 1
 _INT64_DIGITS, _DECIMAL128_DIGITS = 19, 38
 _NUMBERS = {int, float}
 _NESTED = {dict, list}
@@ -93,11 +94,11 @@ class _Column:
         """(n,) in the narrowest type that holds all values so far; those of a mixture as JSON."""
         self.kinds |= set(map(type, values)) - {type(None)}
         if int in self.kinds:
-            self.largest = max([self.largest, *(abs(value) for value in values if type(value) is int)])
+            self.largest = max(self.largest, _largest_integer(values))
         stored = self._stored_type()
         if stored == _JSON:
             return pa.ExtensionArray.from_storage(_JSON, pa.array(map(_json_text, values), pa.string()))
-        return pa.array(values, stored)
+        return pa.array(values, stored, from_pandas=True)
 
     def nulls(self, count: int) -> pa.Array:
         return pa.nulls(count, self._stored_type())
@@ -128,6 +129,11 @@ def _integer_type(largest: int) -> pa.DataType:
         return pa.int64()
     digits = len(str(largest))
     return pa.decimal128(digits, 0) if digits <= _DECIMAL128_DIGITS else pa.string()
+
+
+def _largest_integer(values: list[Any]) -> int:
+    integers = [value for value in values if type(value) is int]
+    return max(abs(max(integers)), abs(min(integers))) if integers else 0
 
 
 def _json_text(value: Any) -> str | None:

@@ -170,7 +170,7 @@ class GeoJsonSlices:
             return
         raise InvalidInput(
             "feature_too_large",
-            f"Feature {self._items + 1}, which begins at byte {self._pending.first_content()}, does not end within"
+            f"Feature {self._items + 1}, which begins at byte {self._pending.first_object()}, does not end within"
             f" {self._largest >> 20} MB.",
             remedy="Check whether a quote or a brace is missing there, or divide the feature.",
         )
@@ -182,7 +182,7 @@ class GeoJsonSlices:
             raise malformed("it is empty")
         if self._place is _Place.TAIL or self._pending.is_blank():
             raise malformed(f"it ends behind feature {self._items}, before its collection is closed")
-        begin = self._pending.first_content()
+        begin = self._pending.first_object()
         raise malformed(
             f"it ends at byte {self._pending.end}, inside feature {self._items + 1}, which begins at byte {begin}"
         )
@@ -238,6 +238,9 @@ class _Pending:
         """Offset of the first byte that is not blank; the end where there is none."""
         found = _CONTENT.search(self._bytes, 1)
         return self.start + found.start() - 1 if found else self.end
+
+    def first_object(self) -> int:
+        return self.start + self._bytes.find(b"{") - 1
 
     def _index(self, offset: int) -> int:
         return offset - self.start + 1

@@ -1,75 +1,80 @@
-"""Read KML. Its folders are layers to GDAL, and one table to us: read one after the other, in order."""
+"""Read KML as a stream. Its folders are layers to GDAL, and one table to us, in the order of the document."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 from pyproj import CRS
 
-from services.vector.ogr_layer import LayerInfo, layer_infos, open_layer, read_layer
+from services.vector.json_columns import JsonColumns
+from services.vector.kml_parser import KmlParser
+from services.vector.kml_placemark import FOLDER, Placemark
+from services.vector.ogr_layer import LayerInfo
 from services.vector.read_ogr import choose_crs, named_layer
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
 
+BLOCK_BYTES = 1 << 20
 _WGS84 = CRS.from_epsg(4326)
-_FOLDER = "folder"
 
 
 @contextmanager
-def open_kml(path: Path, options: ReadOptions) -> Iterator[VectorSource]:
-    """All folders of the file, or the one that layer_name names. KML is lon/lat by definition (OGC 12-007r2).
+def open_kml(path: Path, options: ReadOptions, block_bytes: int = BLOCK_BYTES) -> Iterator[VectorSource]:
+    """All features of the file, or those directly in the folder or document that layer_name names.
 
-    Several folders share one schema, in which a column `folder` says where a row comes from.
+    KML is lon/lat by definition (OGC 12-007r2). Columns are what the placemarks have; where they come from several
+    folders, the first column says from which. Links to other files are not followed.
+    Raises InvalidInput while reading: `unreadable_file`, `unsafe_xml`, `feature_too_large`, `nested_too_deeply`,
+    `too_many_columns`, `layer_not_found`.
     """
-    layers = layer_infos(path)
-    if options.layer_name is not None:
-        layers = [named_layer(layers, options.layer_name)]
-    else:
-        layers = [layer for layer in layers if layer.features] or layers[:1]
-    described = [_described(path, layer) for layer in layers]
-    schemas = [schema for schema, _ in described]
-    schema = schemas[0] if len(layers) == 1 else shared_schema(schemas)
+    reading = _Reading(path, options.layer_name, block_bytes)
     crs, origin = choose_crs(options, None, by_format=_WGS84, what="The KML file")
     yield VectorSource(
-        layer=layers[0].name if len(layers) == 1 else path.stem,
-        driver="LIBKML",
+        layer=path.stem,
+        driver="KML",
         crs=crs,
         crs_found_in=origin,
-        schema=schema,
-        feature_count=sum(layer.features for layer in layers),
-        batches=lambda: _batches(path, layers, schema),
-        untyped=frozenset[str]().union(*(untyped for _, untyped in described)),
+        schema=pa.schema([]),
+        feature_count=None,
+        batches=reading.batches,
+        at_end=reading.completed,
     )
 
 
-def _described(path: Path, info: LayerInfo) -> tuple[pa.Schema, frozenset[str]]:
-    with open_layer(path, info.name) as layer:
-        return layer.schema, layer.untyped
+class _Reading:
+    def __init__(self, path: Path, folder: str | None, block_bytes: int) -> None:
+        self._path = path
+        self._folder = folder
+        self._block_bytes = block_bytes
+        self._columns = JsonColumns()
+        self._folders: list[str | None] = []
 
+    def batches(self) -> Iterator[SourceBatch]:
+        with self._path.open("rb") as file:
+            parser = KmlParser(head=file.read(self._block_bytes))
+            file.seek(0)
+            while block := file.read(self._block_bytes):
+                yield from self._batch(parser.feed(block))
+            yield from self._batch(parser.feed(b"", is_last=True))
+        if self._folder is not None:
+            named_layer([LayerInfo(str(name), True, count) for name, count in parser.folders.items()], self._folder)
+        self._folders = [name for name, count in parser.folders.items() if count and self._folder in (None, name)]
 
-def _batches(path: Path, layers: list[LayerInfo], schema: pa.Schema) -> Iterator[SourceBatch]:
-    for info in layers:
-        with open_layer(path, info.name) as layer:
-            for batch in read_layer(layer):
-                yield batch if len(layers) == 1 else _with_folder(batch, info.name, schema)
+    def _batch(self, placemarks: list[Placemark]) -> Iterator[SourceBatch]:
+        chosen = [placemark for placemark in placemarks if self._folder in (None, placemark.folder)]
+        if chosen:
+            reasons = [placemark.reason for placemark in chosen]
+            yield SourceBatch(
+                self._columns.batch([placemark.row for placemark in chosen]),
+                pa.array([placemark.wkb for placemark in chosen], pa.binary()),
+                pa.array(reasons, pa.string()) if any(reasons) else None,
+            )
 
-
-def shared_schema(schemas: list[pa.Schema]) -> pa.Schema:
-    """Every field of every folder, in the order of first appearance; text where folders disagree on the type."""
-    types: dict[str, pa.DataType] = {_FOLDER: pa.string()}
-    for field in (field for schema in schemas for field in schema):
-        known = types.setdefault(field.name, field.type)
-        types[field.name] = field.type if known == field.type else pa.string()
-    return pa.schema(types.items())
-
-
-def _with_folder(batch: SourceBatch, folder: str, schema: pa.Schema) -> SourceBatch:
-    rows = len(batch.geometry)
-    arrays = [_column(batch.attributes, field, rows) for field in schema]
-    arrays[0] = pa.array([folder] * rows, pa.string())
-    return SourceBatch(pa.record_batch(arrays, schema=schema), batch.geometry, batch.reasons)
-
-
-def _column(attributes: pa.RecordBatch, field: pa.Field, rows: int) -> pa.Array:
-    position = attributes.schema.get_field_index(field.name)
-    return attributes.column(position).cast(field.type) if position >= 0 else pa.nulls(rows, field.type)
+    def completed(self, source: VectorSource) -> VectorSource:
+        schema = self._columns.schema()
+        if len(self._folders) > 1:
+            return replace(source, schema=schema)
+        position = schema.get_field_index(FOLDER)
+        only = self._folders[0] if self._folders else None
+        return replace(source, layer=only or source.layer, schema=schema.remove(position) if position >= 0 else schema)

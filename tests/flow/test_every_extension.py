@@ -11,6 +11,7 @@ import pytest
 from tests.flow.comparing import assert_published
 from tests.flow.flow import Flow
 from tests.flow.sources import COUNTRIES, airports, countries, of_package, shapefile_parts, written, zipped
+from tests.gdal_process import read_by_gdal, write_by_gdal
 
 COUNTRY_TYPES = {
     "pop_est": "bigint",
@@ -71,16 +72,16 @@ def test_a_bare_shapefile_is_read_with_the_sidecars_beside_it(flow: Flow, table:
 def test_a_geojson_with_a_null_geometry_loads_the_others_and_says_so(flow: Flow, table: str) -> None:
     path = of_package("geopandas", "tests/data/null_geom.geojson")
     job = flow.load(path, "null_geom.geojson", table, max_reject_percent=50)
-    assert_published(flow, table, job, pyogrio.read_dataframe(path))
+    assert_published(flow, table, job, read_by_gdal(path))
     assert job["result_data"]["rows"]["rejected"] == {"null_geometry": 1}
     assert flow.types(table)["geom"] == "geometry(MultiLineString,4326)"
 
 
 @pytest.mark.parametrize("extension", ["geojson", "json"])
 def test_countries_as_geojson_load_as_they_are(flow: Flow, table: str, tmp_path: Path, extension: str) -> None:
-    path = written(countries(), tmp_path / f"countries.{extension}", "GeoJSON", COORDINATE_PRECISION=15)
+    path = write_by_gdal(countries(), tmp_path / f"countries.{extension}", "GeoJSON", COORDINATE_PRECISION=15)
     job = flow.load(path, path.name, table)
-    assert_published(flow, table, job, pyogrio.read_dataframe(path))
+    assert_published(flow, table, job, read_by_gdal(path))
     assert job["result_data"]["source"]["crs"] == "EPSG:4326"
 
 
@@ -114,7 +115,6 @@ def placemarks() -> geopandas.GeoDataFrame:
 
 
 def assert_placemarks(flow: Flow, table: str) -> None:
-    """KML has many columns of its own, so the file's own are picked out."""
     rows, expected = flow.rows(table), placemarks()
     assert [(row["name"], row["continent"]) for row in rows] == list(
         zip(expected["Name"], expected["continent"], strict=True)
@@ -124,13 +124,13 @@ def assert_placemarks(flow: Flow, table: str) -> None:
 
 
 def test_placemarks_of_a_kml_become_a_table_of_points(flow: Flow, table: str, tmp_path: Path) -> None:
-    path = written(placemarks(), tmp_path / "places.kml", "LIBKML")
+    path = write_by_gdal(placemarks(), tmp_path / "places.kml", "LIBKML")
     flow.load(path, "places.kml", table)
     assert_placemarks(flow, table)
 
 
 def test_a_kmz_is_a_zipped_kml(flow: Flow, table: str, tmp_path: Path) -> None:
-    path = written(placemarks(), tmp_path / "places.kml", "LIBKML")
+    path = write_by_gdal(placemarks(), tmp_path / "places.kml", "LIBKML")
     content = zipped({"doc.kml": path.read_bytes(), "files/icon.png": b"\x89PNG"})
     flow.load(content, "places.kmz", table)
     assert_placemarks(flow, table)

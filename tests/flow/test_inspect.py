@@ -22,6 +22,7 @@ from tests.flow.sources import (
     written,
     zipped,
 )
+from tests.gdal_process import write_by_gdal
 
 PLACE = {"lat_name": "lat", "lon_name": "lon"}
 POINTS = csv("name,lat,lon", "a,1,2", "b,3,4")
@@ -47,7 +48,7 @@ def countries_in_utm(folder: Path) -> Made:
 
 
 def countries_as_geojson(folder: Path) -> Made:
-    return written(countries(), folder / "c.geojson", "GeoJSON", COORDINATE_PRECISION=15), "countries.json", {}
+    return write_by_gdal(countries(), folder / "c.geojson", "GeoJSON", COORDINATE_PRECISION=15), "countries.json", {}
 
 
 def two_layers(folder: Path) -> Made:
@@ -59,7 +60,11 @@ def two_layers(folder: Path) -> Made:
 
 def placemarks(folder: Path) -> Made:
     frame = countries()[["name", "geometry"]].rename(columns={"name": "Name"})
-    return written(frame.assign(geometry=frame.representative_point()), folder / "p.kml", "LIBKML"), "places.kml", {}
+    return (
+        write_by_gdal(frame.assign(geometry=frame.representative_point()), folder / "p.kml", "LIBKML"),
+        "places.kml",
+        {},
+    )
 
 
 def placemarks_zipped(folder: Path) -> Made:

@@ -1,7 +1,9 @@
 """What is in the file is in the table: types, values, names and shapes, also the unusual ones."""
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -285,3 +287,52 @@ def test_moments_with_and_without_zone_lose_nothing(flow: Flow, table: str) -> N
     given = ["2020-01-01T10:00:00+05:00", "2020-01-01T10:00:00Z", "2020-01-01T10:00:00"]
     rows = loaded(flow, table, *({"t": moment} for moment in given))
     assert seconds_apart(rows, "t") == 5 * 3600
+
+
+def test_a_column_that_only_later_chunks_have_is_null_before(flow: Flow, table: str) -> None:
+    features = [
+        feature({"n": n, "mixed": n if n < 150 else str(n)} | ({"late": n / 2} if n > 250 else {})) for n in range(300)
+    ]
+    job = flow.load(geojson(*features), "late.geojson", table, chunk_size=100)
+    rows = flow.rows(table)
+    assert [row["late"] for row in rows] == [n / 2 if n > 250 else None for n in range(300)]
+    assert [row["mixed"] for row in rows] == [str(n) for n in range(300)]
+    assert flow.types(table).items() >= {"n": "bigint", "late": "double precision", "mixed": "text"}.items()
+    assert job["result_data"]["rows"]["read"] == 300
+
+
+def test_types_that_widen_from_block_to_block_reach_every_chunk(flow: Flow, table: str) -> None:
+    """Features of 300 kB each, so that blocks of the file and the types of their columns differ."""
+    values: list[Any] = [None, 1, 2, None, 0.5, 7, "x", {"k": [1]}]
+    features = [feature({"v": value, "pad": "p" * 300_000, f"late_{n}": n}) for n, value in enumerate(values * 2)]
+    job = flow.load(geojson(*features), "widening.geojson", table)
+    rows = flow.rows(table)
+    assert [row["v"] for row in rows] == values * 2
+    assert [[row[f"late_{n}"] for row in rows] for n in range(16)] == [
+        [n if row == n else None for row in range(16)] for n in range(16)
+    ]
+    assert job["result_data"]["chunks"] > 1
+
+
+@pytest.mark.parametrize("extension", ["geojsonl", "ndjson", "geojsons", "json"])
+def test_a_sequence_of_features_is_a_table(flow: Flow, table: str, extension: str) -> None:
+    content = b"".join(b"\x1e" + json.dumps(feature({"n": n})).encode() + b"\n" for n in range(5))
+    flow.load(content, f"seq.{extension}", table)
+    assert [row["n"] for row in flow.rows(table)] == list(range(5))
+
+
+def test_numbers_of_any_size_keep_every_digit(flow: Flow, table: str) -> None:
+    rows = loaded(flow, table, {"n": 2**63, "m": 10**45, "k": 1}, {"n": -1, "m": 1, "k": -(2**63)})
+    assert [(str(row["n"]), row["m"]) for row in rows] == [(str(2**63), str(10**45)), ("-1", "1")]
+    assert flow.types(table).items() >= {"n": "numeric(19,0)", "m": "text"}.items()
+
+
+def test_folders_overlays_and_links_of_a_kml_are_accounted_for(flow: Flow, table: str) -> None:
+    place = "<Placemark><name>{}</name><Point><coordinates>{},50</coordinates></Point></Placemark>"
+    folders = [f"<Folder><name>{name}</name>{place.format(name, n)}</Folder>" for n, name in enumerate("AB")]
+    others = "<NetworkLink><name>n</name></NetworkLink><GroundOverlay/>" + place.format("c", "x")
+    content = f'<kml xmlns="http://www.opengis.net/kml/2.2"><Document>{"".join(folders)}{others}</Document></kml>'
+    job = flow.load(content, "folders.kml", table)
+    assert [(row["folder"], row["name"], row["geom"].x) for row in flow.rows(table)] == [("A", "A", 0), ("B", "B", 1)]
+    rejected = {"network_link": 1, "overlay": 1, "unreadable_geometry": 1}
+    assert job["result_data"]["rows"]["rejected"] == rejected

@@ -1,5 +1,3 @@
-import datetime as dt
-import json
 import sqlite3
 from pathlib import Path
 
@@ -9,16 +7,17 @@ import pyogrio
 import pytest
 import shapely
 
-from services.vector.columns import cast_batch
 from services.vector.gdal_environment import ALLOWED_DRIVERS, assert_allowed_drivers
-from tests.services.vector.reading import feature, point, read, refusal, write_geojson, write_text
+from tests.gdal_process import write_by_gdal
+from tests.services.vector.reading import read, refusal, write_geojson
 
 FIXTURES = Path(pyogrio.__file__).parent / "tests" / "fixtures"
-UTC = dt.UTC
 
 
 def write(path: Path, frame: gpd.GeoDataFrame, **options: object) -> Path:
-    pyogrio.write_dataframe(frame, path, **({"driver": "LIBKML"} if path.suffix == ".kml" else {}), **options)
+    if path.suffix in (".geojson", ".kml"):
+        return write_by_gdal(frame, path, "LIBKML" if path.suffix == ".kml" else None)
+    pyogrio.write_dataframe(frame, path, **options)
     return path
 
 
@@ -54,42 +53,6 @@ def test_every_feature_comes_once_and_in_order(tmp_path: Path, suffix: str) -> N
     source = read(write(tmp_path / f"a{suffix}", frame))
     assert [int(n) for n in source.table["n"].to_pylist()] == frame["n"].to_list()
     assert shapely.equals_exact(shapely.force_2d(source.geometries), frame.geometry.to_numpy(), 1e-6).all()
-
-
-def test_geojson_keeps_types_nulls_and_nested_values(tmp_path: Path) -> None:
-    path = write_geojson(
-        tmp_path / "a.geojson",
-        feature(
-            point(1, 2), big=9007199254740993, real=1, flag=True, day="2020-01-02", at="2020-01-02T10:00:00+02:00",
-            naive="2020-01-02T10:00:00", tags=["a", "b"], more={"x": [1, None]}, mixed=1, clock="10:20:30",
-        ),
-        feature(None, real=2.5, mixed="x"),
-        feature(point(3, 4, 5), late="only here"),
-    )  # fmt: skip
-    source = read(path)
-    types = {column.name: column.type for column in source.plan.columns}
-    assert types == {
-        "big": "bigint", "real": "double precision", "flag": "boolean", "day": "date", "at": "timestamptz",
-        "naive": "timestamp", "tags": "jsonb", "more": "jsonb", "mixed": "text", "clock": "time", "late": "text",
-    }  # fmt: skip
-    first, second, third = (
-        row for batch in source.batches for row in cast_batch(batch.attributes, source.plan).to_pylist()
-    )
-    assert first["big"] == 9007199254740993
-    assert first["at"] == dt.datetime(2020, 1, 2, 8, tzinfo=UTC)
-    assert (first["day"], first["naive"]) == (dt.date(2020, 1, 2), dt.datetime(2020, 1, 2, 10))  # noqa: DTZ001
-    assert (json.loads(first["tags"]), json.loads(first["more"])) == (["a", "b"], {"x": [1, None]})
-    assert (first["mixed"], second["mixed"]) == ("1", "x")
-    assert (second["flag"], third["late"], third["real"]) == (None, "only here", None)
-    assert [wkb is None for wkb in source.wkb] == [False, True, False]
-
-
-def test_geojson_is_lon_lat_unless_it_says_otherwise(tmp_path: Path) -> None:
-    plain = read(write_geojson(tmp_path / "a.geojson", feature(point(1, 2)))).source
-    assert (plain.crs_text, plain.crs_found_in) == ("EPSG:4326", "format")
-    member = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::25832"}}
-    declared = read(write_geojson(tmp_path / "b.geojson", feature(point(450000, 5200000)), crs=member)).source
-    assert (declared.crs_text, declared.crs_found_in) == ("EPSG:25832", "file")
 
 
 def test_the_requested_crs_wins_over_the_files(tmp_path: Path) -> None:
@@ -149,29 +112,6 @@ def test_an_outdated_feature_count_is_no_damage(tmp_path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("UPDATE gpkg_ogr_contents SET feature_count = 9")
     assert len(read(path).wkb) == 5
-
-
-KML = """<?xml version="1.0"?><kml xmlns="http://www.opengis.net/kml/2.2"><Document>{}</Document></kml>"""
-PLACEMARK = "<Placemark><name>{}</name>{}<Point><coordinates>1,2</coordinates></Point></Placemark>"
-FOLDER = "<Folder><name>{}</name>{}</Folder>"
-
-
-def test_folders_of_a_kml_become_one_table_in_order(tmp_path: Path) -> None:
-    extended = '<ExtendedData><Data name="depth"><value>7</value></Data></ExtendedData>'
-    first = FOLDER.format("Springs", PLACEMARK.format("a", extended) + "<Placemark><name>b</name></Placemark>")
-    second = FOLDER.format("Wells", PLACEMARK.format("c", ""))
-    path = write_text(tmp_path / "a.kml", KML.format(first + second))
-    source = read(path)
-    rows = [(row["folder"], row["Name"], row["depth"]) for row in source.table.to_pylist()]
-    assert rows == [("Springs", "a", "7"), ("Springs", "b", None), ("Wells", "c", None)]
-    assert [wkb is None for wkb in source.wkb] == [False, True, False]
-    assert read(path, layer_name="Wells").table["Name"].to_pylist() == ["c"]
-    assert (source.source.crs_text, source.source.crs_found_in) == ("EPSG:4326", "format")
-
-
-def test_a_kml_with_one_folder_has_no_folder_column(tmp_path: Path) -> None:
-    path = write_text(tmp_path / "a.kml", KML.format(PLACEMARK.format("a", "")))
-    assert "folder" not in read(path).table.column_names
 
 
 def test_a_shapefile_without_prj_needs_a_crs(tmp_path: Path) -> None:
