@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from services.vector.csv_geometry import parse_numbers
+from services.vector.geometry_columns import parse_numbers
 from services.vector.wkb import (
     COLLECTION,
     LINESTRING,
