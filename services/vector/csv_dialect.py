@@ -109,6 +109,8 @@ def _readable_records(text: str, delimiter: str, quote: str) -> Iterator[list[st
             waiting = record
     except csv.Error:
         # A field longer than Python's reader takes, or a quote that never ends: what was read has to do.
+        if waiting:
+            yield waiting
         return
     if waiting and (is_first or text.endswith("\n")):
         yield waiting

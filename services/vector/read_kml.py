@@ -48,7 +48,7 @@ class _Reading:
         self._folder = folder
         self._block_bytes = block_bytes
         self._columns = JsonColumns()
-        self._folders: list[str | None] = []
+        self._folders: dict[str | None, int] = {}
 
     def batches(self) -> Iterator[SourceBatch]:
         with self._path.open("rb") as file:
@@ -59,7 +59,8 @@ class _Reading:
             yield from self._batch(parser.feed(b"", is_last=True))
         if self._folder is not None:
             named_layer([LayerInfo(str(name), True, count) for name, count in parser.folders.items()], self._folder)
-        self._folders = [name for name, count in parser.folders.items() if count and self._folder in (None, name)]
+        rows = parser.folders.items()
+        self._folders = {name: count for name, count in rows if count and self._folder in (None, name)}
 
     def _batch(self, placemarks: list[Placemark]) -> Iterator[SourceBatch]:
         chosen = [placemark for placemark in placemarks if self._folder in (None, placemark.folder)]
@@ -74,7 +75,8 @@ class _Reading:
     def completed(self, source: VectorSource) -> VectorSource:
         schema = self._columns.schema()
         if len(self._folders) > 1:
-            return replace(source, schema=schema)
+            folders = {name or source.layer: count for name, count in self._folders.items()}
+            return replace(source, schema=schema, folders=folders)
         position = schema.get_field_index(FOLDER)
-        only = self._folders[0] if self._folders else None
+        only = next(iter(self._folders), None)
         return replace(source, layer=only or source.layer, schema=schema.remove(position) if position >= 0 else schema)

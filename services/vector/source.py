@@ -57,6 +57,7 @@ class VectorSource:
 
     untyped: attributes that come as text although the file may mean something else by it: their type shows in their
     values only, and only in all of them.
+    folders: how many rows come from which, where several layers are read as one.
     at_end: for formats that name their columns, types or CRS as late as in their last row: gives the source as it is
     known once `batches` is exhausted. Until then `schema` is empty, and each batch has the columns known so far.
     """
@@ -69,6 +70,7 @@ class VectorSource:
     feature_count: int | None
     batches: Callable[[], Iterator[SourceBatch]]
     untyped: frozenset[str] = frozenset()
+    folders: Mapping[str, int] = field(default_factory=dict)
     at_end: Callable[["VectorSource"], "VectorSource"] | None = None
 
     def read_to_end(self) -> "VectorSource":

@@ -196,13 +196,17 @@ class _FileLook:
 
     def read(self, source: VectorSource, options: ReadOptions, extension: str) -> Sample:
         found, sample = self.found, Sample(source)
-        found.driver, found.layer = source.driver, source.layer
         self.read_rows(sample, extension)
-        found.crs, found.crs_found_in = sample.source.crs_text, sample.source.crs_found_in
+        source = sample.source
+        found.driver, found.layer = source.driver, source.layer
+        found.crs, found.crs_found_in = source.crs_text, source.crs_found_in
         self.look_at_geometry(sample, options)
         if not found.layers:
-            rows = sample.rows if found.sample_is_whole else None
-            found.layers = [Layer(source.layer, rows, found.geometry_type, found.crs)]
+            whole = found.sample_is_whole
+            counts = source.folders or {source.layer: sample.rows}
+            found.layers = [
+                Layer(name, rows if whole else None, found.geometry_type, found.crs) for name, rows in counts.items()
+            ]
         return sample
 
     def read_rows(self, sample: Sample, extension: str) -> None:

@@ -56,6 +56,7 @@ def _load(connection: Connection, path: Path, options: dict[str, Any]) -> Loaded
         with ChunkWriter(Path(folder), lambda _number, chunk: chunks.append(chunk.read_bytes()), None) as writer:
             for batch in survey.batches():
                 writer.write(batch)
+        source = survey.source
         plan = plan_columns(source.schema, survey.types)
         prepared = described(survey, plan)
     tx.run("INSERT INTO app.jobs (job_id, job_type, total_stages, parameters) VALUES (%(job)s, 't', 1, '{}')", job=JOB)

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.vector.json_braces import BraceScanner
@@ -44,6 +44,7 @@ def scanned(text: bytes, block: int) -> list[int]:
     return found
 
 
+@settings(deadline=None)
 @given(VALUES, st.booleans())
 @example({"a": '\\"}\\\\'}, True)
 @example({"\\": "\\\\", '"': "{"}, True)
@@ -54,6 +55,7 @@ def test_braces_are_found_wherever_the_blocks_are_cut(value: Any, ascii_only: bo
         assert scanned(text, block) == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30).map(lambda raw: bytes(b'"\\{}'[byte % 4] for byte in raw)))
 def test_what_is_no_json_is_cut_the_same_way_whatever_the_blocks(text: bytes) -> None:
     """A backslash escapes outside of strings too: that is no JSON, and the parser says so."""
