@@ -1,11 +1,12 @@
 """A look at the source of a process_vector job: fetched, inspected, told as JSON."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import Refusal
+from core.errors import InvalidInput, Refusal
 from core.models.results import ColumnInfo
 from core.models.vector import ProcessVectorParams
 from core.workflow import Look
@@ -14,6 +15,7 @@ from services.timing import Deadline
 from services.vector.inspection.estimate import SampleSize, chunk_count, load_seconds
 from services.vector.inspection.fetch import SourceBlob
 from services.vector.inspection.file import inspect_file, inspect_signature
+from services.vector.inspection.findings import Findings
 from services.vector.postgis_handler import SRID
 from services.vector.process_vector_tasks import geometry_options, read_options
 from services.vector.source_file import temporary_folder
@@ -34,7 +36,11 @@ def look_at_source(params: ProcessVectorParams, source: Mapping[str, Any], resou
     """
     deadline = Deadline(resources.settings.inspection_seconds)
     with temporary_folder() as folder:
-        found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline)
+        try:
+            found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline)
+        except InvalidInput as error:
+            # It cannot be fetched, neither for a look nor for a job.
+            found = asdict(Findings(complete=False, refusals=[Refusal.of(error)]))
     return Look(facts(params, source, found), refusals(params, found))
 
 
