@@ -70,10 +70,12 @@ class Flow:
 
     def inspect(self, body: Any, job_type: str = "process_vector") -> Json:
         """What a look tells, having made sure that it wrote nothing."""
-        before = self.relations(), self.chunks()
+        self.assert_nothing_left()
+        before = self.relations()
         with self.nothing_accepted():
             answer = self.http.post(f"/api/jobs/inspect/{job_type}", json=body)
-        assert (self.relations(), self.chunks()) == before
+        assert self.relations() == before
+        assert not self.chunks()
         assert answer.status_code == 200, answer.text
         told: Json = json.loads(answer.text, parse_constant=refuse_constant)
         return told

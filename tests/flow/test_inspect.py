@@ -74,9 +74,7 @@ def placemarks_zipped(folder: Path) -> Made:
 
 
 def latin_names(folder: Path) -> Made:
-    frame = geopandas.GeoDataFrame(
-        {"ort": ["Köln", "Łódź"[2:]]}, geometry=shapely.points([[6, 50], [19, 51]]), crs=4326
-    )
+    frame = geopandas.GeoDataFrame({"ort": ["Köln", "Düren"]}, geometry=shapely.points([[6, 50], [19, 51]]), crs=4326)
     parts = shapefile_parts(written(frame, folder / "orte.shp", encoding="CP1252"))
     return zipped({f"orte{suffix}": data for suffix, data in parts.items()}), "orte.zip", {}
 

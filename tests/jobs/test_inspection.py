@@ -62,6 +62,15 @@ def test_when_there_is_no_time_to_fetch_it_all_the_signature_is_looked_at(
     assert [refusal["code"] for refusal in inspect(etl, bad, table_name="t")["refusals"]] == ["content_mismatch"]
 
 
+def test_a_file_without_room_on_this_machine_is_refused_as_a_job_would(
+    etl: Etl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.vector.source_file.ROOM", 1e12)
+    seen = inspect(etl, etl.put(CSV), **PLACE)
+    assert [(refusal["code"], refusal["by"]) for refusal in seen["refusals"]] == [("no_room", "job")]
+    assert seen["complete"] is False
+
+
 def test_chunks_are_counted_as_they_will_be(etl: Etl) -> None:
     name = etl.put(CSV)
     assert inspect(etl, name, **PLACE, chunk_size=100)["estimate"]["chunks"] == 3

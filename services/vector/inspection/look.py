@@ -41,7 +41,13 @@ def look_at_source(params: ProcessVectorParams, source: Mapping[str, Any], resou
     """
     deadline = Deadline(resources.settings.inspection_seconds)
     with temporary_folder() as folder:
-        found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline, resources)
+        try:
+            found = inspected(SourceBlob(params, source, resources.bronze), folder, deadline, resources)
+        except InvalidInput as error:
+            # It cannot be fetched, neither for a look nor for a job: nothing is known of it.
+            nothing = folder / "nothing"
+            nothing.touch()
+            found = first_bytes(resources.sandbox, nothing, params) | {"refusals": [asdict(Refusal.of(error))]}
     return Look(facts(params, source, found), refusals(params, found))
 
 
