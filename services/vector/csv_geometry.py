@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from services.vector.source import SourceBatch
 from services.vector.wkb import points_to_wkb
 
+# Characters of a text that is no geometry.
+_MOST_QUOTED = 100
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SRID_PREFIX = r"^\s*SRID\s*=\s*(?P<srid>\d+)\s*;"
 # GEOS parses these, but shapely has no objects for them and raises for the whole array.
@@ -51,6 +53,7 @@ class LatLon:
             attributes=self._attributes(rows, lat, lon),
             geometry=points_to_wkb(lon, lat, np.isfinite(lat) & np.isfinite(lon)),
             reasons=pa.array(reasons, pa.string()) if reasons.any() else None,
+            details=_quoted(reasons == "unreadable_coordinates", rows[self.lat_name], rows[self.lon_name]),
         )
 
     def _reasons(
@@ -95,6 +98,7 @@ class WellKnownText:
             attributes=rows.drop_columns([self.column]),
             geometry=pa.array(wkb, pa.binary()),
             reasons=pa.array(reasons, pa.string()) if missing.any() else None,
+            details=_quoted(reasons == "unreadable_geometry", text),
         )
 
     def _readable(self, text: pa.StringArray) -> NDArray[np.object_]:
@@ -122,6 +126,18 @@ def parse_numbers(text: pa.StringArray, decimal: str) -> NDArray[np.float64]:
         is_number = pc.match_substring_regex(text, _NUMBER)
         values = pc.if_else(is_number, text, None).cast(pa.float64())
     return np.array(values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _quoted(which: NDArray[np.bool_], *texts: pa.StringArray) -> pa.StringArray | None:
+    """(n,) what stands in the columns of the rows that are chosen, shortened; None when there are none."""
+    if not which.any():
+        return None
+    shown = [pc.if_else(pc.less(pc.utf8_length(text), _MOST_QUOTED), text, _shortened(text)) for text in texts]
+    return pc.if_else(pa.array(which), pc.binary_join_element_wise(*shown, ", "), None)
+
+
+def _shortened(text: pa.StringArray) -> pa.StringArray:
+    return pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, _MOST_QUOTED), "...", "")
 
 
 def _trimmed(text: pa.StringArray) -> pa.StringArray:

@@ -59,7 +59,7 @@ class Rejected:
             [batch] * count,
             self.rows,
             self.reasons,
-            [defect.detail for defect in defects],
+            [defect.detail and defect.detail.replace("\0", "") for defect in defects],
             [lon for lon, _ in places],
             [lat for _, lat in places],
             [defect.shape for defect in defects],
