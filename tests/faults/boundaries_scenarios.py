@@ -14,8 +14,8 @@ from services.vector.leftovers import chunk_prefix
 from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_world import World
 
-SOURCES = ("old.csv", "new.csv", "none.csv", "some.csv", "shapes.shp")
-OLD, NEW, NONE, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
+SOURCES = ("old.csv", "new.csv", "none.csv", "empty.csv", "some.csv", "shapes.shp")
+OLD, NEW, NONE, EMPTY, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
 CSV: dict[str, Any] = {"lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
 JOBS_QUEUE, TASKS_QUEUE = "geospatial-jobs", "vector-tasks"
 Feature = tuple[int, str, float, float]
@@ -60,6 +60,10 @@ def shapefile(world: World) -> Expected:
     world.run("DELETE FROM pgstac.collections")
     job = world.submit(SHAPES, table_name="shapes", chunk_size=100)
     return Expected([(job, COMPLETED)], {"shapes": SHAPE_ROWS})
+
+
+def nothing_there(world: World) -> Expected:
+    return Expected([(world.submit(EMPTY, overwrite=True, **CSV), FAILED)])
 
 
 def some_rejected(world: World) -> Expected:
@@ -286,6 +290,7 @@ KEEP = "parsed > keep: commit"
 SCENARIOS = (
     Scenario("overwrite", overwrite),
     Scenario("shapefile", shapefile),
+    Scenario("nothing there", nothing_there),
     Scenario("nothing usable", nothing_usable),
     Scenario("some rejected", some_rejected, (Fault(UPLOADED, Way.REPORTED_FAILED),)),
     Scenario("table appears", table_appears),

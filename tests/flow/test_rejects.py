@@ -179,10 +179,10 @@ def test_more_than_a_twentieth_fails_the_job_with_the_commonest_reason_and_rows_
     error = flow.failed(job_id)
     assert error["code"] == "too_many_rejects"
     assert "5 of the 95 rows read (5.26316 %)" in error["message"]
-    assert "Most often axes_swapped, for example row 92 (vertex 1 is (33 95)), row 93" in error["message"]
+    assert "Most often axes_swapped, for example row 92 (at 95, 33), row 93 (at -117, 33), row 94" in error["message"]
     assert "exchange lat_name and lon_name" in error["message"]
     assert f"/api/jobs/rejects/{job_id}" in error["message"]
-    assert [row["row_number"] for row in error["details"]["examples"]] == [92, 93, 94]
+    assert error["details"]["examples"][0] == {"row_number": 92, "lon": 95.0, "lat": 33.0}
     assert error["details"]["rejected"] == {"axes_swapped": 4, "null_geometry": 1}
     assert not flow.there(table)
     flow.assert_nothing_left()
