@@ -30,7 +30,7 @@ SELECT runs.job_id, runs.run
 SELECT count(*) AS rows FROM app.rejects WHERE job_id = %(job_id)s AND run = %(run)s;
 
 -- examples
-SELECT row_number, detail, lon, lat FROM app.rejects
+SELECT row_number, lon, lat FROM app.rejects
  WHERE job_id = %(job_id)s AND run = %(run)s AND reason = %(reason)s
  ORDER BY row_number
  LIMIT %(limit)s;

@@ -72,7 +72,8 @@ class ChunkLoader:
     def _keep_rejects(self, chunk: Chunk, geometries: PreparedGeometries) -> None:
         rejected = pc.invert(geometries.kept)
         if pc.any(rejected).as_py():
-            parts = (chunk.rows, chunk.attributes, chunk.geometry, geometries.reasons, geometries.details)
+            details = pc.coalesce(chunk.details, geometries.details)
+            parts = (chunk.rows, chunk.attributes, chunk.geometry, geometries.reasons, details)
             self._rejects.append(Rejected(*(part.filter(rejected) for part in parts)))
 
     def _assembled(self, chunk: Chunk, geometries: PreparedGeometries) -> pa.RecordBatch:

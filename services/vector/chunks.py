@@ -13,8 +13,7 @@ from core.errors import InvalidInput
 from services.vector.parsed import chunk_path
 from services.vector.source import SourceBatch
 
-ROW, GEOMETRY, REASON = "__row", "__geometry", "__reason"
-OWN_FIELDS = (ROW, GEOMETRY, REASON)
+OWN_FIELDS = ("__row", "__geometry", "__reason", "__detail")
 
 # One chunk of complex polygons should cost about as much as one of points.
 CHUNK_BYTES = 16 << 20
@@ -23,12 +22,14 @@ CHUNK_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk's rows: (n,) row numbers from 1, attributes under their source names, source WKB, reject reasons."""
+    """(n,) row numbers from 1, attributes under their source names, source WKB; why the reader rejects a row, and what
+    it shows for it."""
 
     rows: pa.Int64Array
     attributes: pa.RecordBatch
     geometry: pa.BinaryArray
     reasons: pa.StringArray
+    details: pa.StringArray
 
 
 class ChunkWriter:
@@ -66,10 +67,12 @@ class ChunkWriter:
     def _numbered(self, batch: SourceBatch) -> pa.RecordBatch:
         n = batch.attributes.num_rows
         numbers = pa.array(np.arange(self.total_rows + 1, self.total_rows + n + 1, dtype=np.int64))
-        reasons = batch.reasons if batch.reasons is not None else pa.nulls(n, pa.string())
+        nothing = pa.nulls(n, pa.string())
+        reasons = batch.reasons if batch.reasons is not None else nothing
+        details = batch.details if batch.details is not None else nothing
         self.total_rows += n
         return pa.RecordBatch.from_arrays(
-            [numbers, batch.geometry, reasons, *batch.attributes.columns],
+            [numbers, batch.geometry, reasons, details, *batch.attributes.columns],
             names=[*OWN_FIELDS, *batch.attributes.schema.names],
         )
 
@@ -112,5 +115,7 @@ def read_chunk(content: bytes) -> Iterator[Chunk]:
 
 def as_chunk(batch: pa.RecordBatch) -> Chunk:
     """Removing columns keeps the number of rows, also when no attribute is left."""
-    rows, geometry, reasons = batch.columns[:3]
-    return Chunk(rows, batch.remove_column(0).remove_column(0).remove_column(0), geometry, reasons)
+    rows, geometry, reasons, details = batch.columns[: len(OWN_FIELDS)]
+    for _ in OWN_FIELDS:
+        batch = batch.remove_column(0)
+    return Chunk(rows, batch, geometry, reasons, details)

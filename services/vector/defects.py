@@ -80,7 +80,7 @@ class _Rows:
         if reason in _OF_TYPE:
             return Defect(self._type_of(row), shape=self.shapes[row])
         if self.geometries[row] is None:
-            return Defect()
+            return Defect(known)
         if reason == "mixed_collection":
             return Defect(self._types_in(row), shape=self.shapes[row])
         if reason in _OF_VERTICES:

@@ -79,7 +79,7 @@ class PreparedGeometries:
 
     ewkb: (k,) little-endian 2D EWKB with SRID 4326 of the column's type, in the order of the rows.
     kept: (n,) whether the row is in `ewkb`. reasons: (n,) why it is not, null for the kept ones.
-    details: (n,) what GEOS said of those that took too long to repair, where it got so far.
+    details: (n,) what GEOS says of rows that were examined apart, where it got so far.
     repaired: how many of the kept were invalid. promoted: how many became Multi geometries. flattened: how many had a
     third dimension; with_z, with_m: which.
     """

@@ -17,6 +17,8 @@ from core.errors import InvalidInput
 from services.vector.source import CrsOrigin, ReadOptions, SourceBatch, crs_missing, requested_crs
 from services.vector.wkb import COLLECTION, Mask, from_buffers, points_to_wkb, read_headers, read_srids
 
+# Characters of a text that is no geometry.
+_MOST_QUOTED = 100
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SRID_PREFIX = r"^\s*SRID\s*=\s*(?P<srid>\d{1,9})\s*;"
 # WKB in hexadecimal digits begins with its byte order; databases put \x or 0x before it.
@@ -152,6 +154,7 @@ class LatLon:
             attributes=self._attributes(rows, lat, lon),
             geometry=points_to_wkb(lon, lat, np.isfinite(lat) & np.isfinite(lon)),
             reasons=pa.array(reasons, pa.string()) if reasons.any() else None,
+            details=_quoted(reasons == "unreadable_coordinates", rows[self.lat_name], rows[self.lon_name]),
         )
 
     def _reasons(self, blank: Mask, lat: Numbers, lon: Numbers) -> NDArray[np.object_]:
@@ -198,6 +201,7 @@ class WellKnown:
             attributes=rows.drop_columns([self.column]),
             geometry=decoded.wkb,
             reasons=pa.array(reasons, pa.string()) if reasons.any() else None,
+            details=_quoted(reasons == "unreadable_geometry", rows[self.column]),
         )
 
 
@@ -220,6 +224,19 @@ class _Decoded:
         bounds = shapely.total_bounds(geometries)
         inside = np.abs(bounds) <= np.array([180.0, 90.0, 180.0, 90.0])
         return bool((inside | np.isnan(bounds)).all())
+
+
+def _quoted(which: Mask, *columns: pa.Array) -> pa.StringArray | None:
+    """(n,) what stands in the columns of the rows that are chosen, shortened; None when nothing is to be shown."""
+    if not which.any() or not all(_is_text(column.type) for column in columns):
+        return None
+    texts = [column.cast(pa.string()) for column in columns]
+    shown = [pc.if_else(pc.less(pc.utf8_length(text), _MOST_QUOTED), text, _shortened(text)) for text in texts]
+    return pc.if_else(pa.array(which), pc.binary_join_element_wise(*shown, ", "), None)
+
+
+def _shortened(text: pa.StringArray) -> pa.StringArray:
+    return pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, _MOST_QUOTED), "...", "")
 
 
 def _decoded(column: pa.Array) -> _Decoded:

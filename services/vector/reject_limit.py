@@ -65,5 +65,5 @@ def beyond_limit(read: int, rejected: Mapping[str, int], limit: float) -> str:
 
 
 def told(row: Row) -> str:
-    """For people: `row 17 (vertex 1 is (200 5))`."""
-    return f"row {row['row_number']}" + (f" ({row['detail']})" if row["detail"] else "")
+    """For people: `row 17 (at 8.5, 47.25)`."""
+    return f"row {row['row_number']}" + ("" if row["lon"] is None else f" (at {row['lon']:.7g}, {row['lat']:.7g})")

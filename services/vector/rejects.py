@@ -59,7 +59,7 @@ class Rejected:
             [batch] * count,
             self.rows,
             self.reasons,
-            [defect.detail for defect in defects],
+            [defect.detail and defect.detail.replace("\0", "") for defect in defects],
             [lon for lon, _ in places],
             [lat for _, lat in places],
             [defect.shape for defect in defects],
@@ -85,7 +85,7 @@ def kept_rejects(tx: Transaction, job_id: str, run: int) -> int:
 
 
 def examples(tx: Transaction, job_id: str, run: int, reason: str) -> list[Row]:
-    """The first rejects with this reason: row_number, detail, lon, lat."""
+    """The first rejects with this reason: row_number, lon, lat. What stands in them is for who asks for the rejects."""
     return tx.all(rejects.examples, job_id=job_id, run=run, reason=reason, limit=EXAMPLES)
 
 

@@ -44,11 +44,13 @@ class SourceBatch:
 
     attributes: (n rows) source names and types. geometry: (n,) WKB as read, 2D or 3D, null where there is none.
     reasons: (n,) code why a row is already known to be unusable, null for the others; None when all are usable.
+    details: (n,) what stands in the source in place of a geometry, where it shows what is wrong; None for none.
     """
 
     attributes: pa.RecordBatch
     geometry: pa.BinaryArray
     reasons: pa.StringArray | None = None
+    details: pa.StringArray | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_invariants import AUDIT, is_quiet, problems
 from tests.faults.boundaries_scenarios import (
     CSV,
+    EMPTY,
     NEW,
     NEW_ROWS,
     NONE,
@@ -151,8 +152,8 @@ def own_folder() -> Path:
 
 def put_sources(settings: Settings) -> None:
     bronze = open_service(settings).get_container_client(settings.bronze_container)
-    contents = {OLD: csv_of(OLD_ROWS), NEW: csv_of(NEW_ROWS), NONE: b"name,lat,lon\nnowhere,,\n"}
-    contents[SOME] = csv_of(NEW_ROWS, REJECTED)
+    contents = {OLD: csv_of(OLD_ROWS), NEW: csv_of(NEW_ROWS), SOME: csv_of(NEW_ROWS, REJECTED), EMPTY: csv_of([])}
+    contents[NONE] = b"name,lat,lon\nnowhere,,\n"
     for name, content in (contents | shapefile_of(SHAPE_ROWS)).items():
         bronze.upload_blob(name, content, overwrite=True)
 

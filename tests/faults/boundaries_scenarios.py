@@ -14,8 +14,8 @@ from services.vector.leftovers import chunk_prefix
 from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_world import World
 
-SOURCES = ("old.csv", "new.csv", "none.csv", "some.csv", "shapes.shp")
-OLD, NEW, NONE, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
+SOURCES = ("old.csv", "new.csv", "none.csv", "empty.csv", "some.csv", "shapes.shp")
+OLD, NEW, NONE, EMPTY, SOME, SHAPES = (f"boundaries/{name}" for name in SOURCES)
 CSV: dict[str, Any] = {"lat_name": "lat", "lon_name": "lon", "chunk_size": 100}
 JOBS_QUEUE, TASKS_QUEUE = "geospatial-jobs", "vector-tasks"
 Feature = tuple[int, str, float, float]
@@ -72,6 +72,10 @@ def taken_back(world: World) -> Expected:
     settle_job(world, loaded)
     world.unpublish("u")
     return Expected([(loaded, COMPLETED), (back, COMPLETED)], runs={loaded.job_id: 2, back.job_id: 2})
+
+
+def nothing_there(world: World) -> Expected:
+    return Expected([(world.submit(EMPTY, overwrite=True, **CSV), FAILED)])
 
 
 def some_rejected(world: World) -> Expected:
@@ -299,6 +303,7 @@ SCENARIOS = (
     Scenario("overwrite", overwrite),
     Scenario("shapefile", shapefile),
     Scenario("taken back", taken_back),
+    Scenario("nothing there", nothing_there),
     Scenario("nothing usable", nothing_usable),
     Scenario("some rejected", some_rejected, (Fault(UPLOADED, Way.REPORTED_FAILED),)),
     Scenario("table appears", table_appears),

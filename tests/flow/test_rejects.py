@@ -15,6 +15,8 @@ from tests.flow.sources import csv, geojson, written
 
 PLACE = {"lat_name": "lat", "lon_name": "lon"}
 POINT, SQUARE = shapely.Point(1, 2), shapely.box(0, 0, 1, 1)
+# A file that begins with a NUL is taken for a binary one.
+BEFORE_NUL = ["POINT (1 1)"] * 20_000
 GEOJSON, CSV = {"Accept": "application/geo+json"}, {"Accept": "text/csv"}
 
 
@@ -56,6 +58,7 @@ def test_rejected_rows_are_kept_with_their_reason_their_place_and_their_values(f
     values = {"name": 'nowhere, "quoted"', "source_id": "0002", "lat": None, "lon": None, "flag": "false"}
     assert properties[0]["attributes"] == values
     assert properties[1]["location"] == [-117.5, 33.25]
+    assert properties[2]["detail"] == "12°, 10"
     assert properties[3]["detail"] == "vertex 1 is (300 200)"
     assert properties[3]["location"] is None
     assert [one["geometry"] for one in features] == [None] * 4
@@ -154,6 +157,13 @@ def test_a_page_that_is_none_is_refused(flow: Flow, table: str, query: dict[str,
     problem(flow.http.get(f"/api/jobs/rejects/{job['job_id']}", params=query), 400, "invalid_parameter")
 
 
+def test_a_text_that_is_no_geometry_is_shown(flow: Flow, table: str) -> None:
+    content = wkt_csv(*BEFORE_NUL, "non\0sense", "POINT (" + "1" * 300)
+    job = flow.load(content, "texts.csv", table, wkt_column="shape", max_reject_percent=100)
+    details = [told["properties"]["detail"] for told in rejects(flow, job["job_id"])["features"]]
+    assert details == ["nonsense", "POINT (" + "1" * 93 + "..."]
+
+
 # Too many of them
 
 
@@ -169,10 +179,10 @@ def test_more_than_a_twentieth_fails_the_job_with_the_commonest_reason_and_rows_
     error = flow.failed(job_id)
     assert error["code"] == "too_many_rejects"
     assert "5 of the 95 rows read (5.26316 %)" in error["message"]
-    assert "Most often axes_swapped, for example row 92 (vertex 1 is (33 95)), row 93" in error["message"]
+    assert "Most often axes_swapped, for example row 92 (at 95, 33), row 93 (at -117, 33), row 94" in error["message"]
     assert "exchange lat_name and lon_name" in error["message"]
     assert f"/api/jobs/rejects/{job_id}" in error["message"]
-    assert [row["row_number"] for row in error["details"]["examples"]] == [92, 93, 94]
+    assert error["details"]["examples"][0] == {"row_number": 92, "lon": 95.0, "lat": 33.0}
     assert error["details"]["rejected"] == {"axes_swapped": 4, "null_geometry": 1}
     assert not flow.there(table)
     flow.assert_nothing_left()
@@ -285,8 +295,8 @@ def test_mixed_values_are_loaded_as_text_and_that_is_said(flow: Flow, table: str
 
 
 def test_nul_characters_are_stripped_and_counted(flow: Flow, table: str) -> None:
-    job = flow.load(csv("s,lat,lon", "a\0b,1,1", "c,2,2"), "nul.csv", table, **PLACE)
-    assert [row["s"] for row in flow.rows(table)] == ["ab", "c"]
+    job = flow.load(csv("s,lat,lon", *["c,2,2"] * len(BEFORE_NUL), "a\0b,1,1"), "nul.csv", table, **PLACE)
+    assert flow.rows(table)[-1]["s"] == "ab"
     assert job["result_data"]["rows"]["stripped_nuls"] == 1
 
 
