@@ -27,7 +27,7 @@ from bench.large_files import Writer
 from local.stack import Stack
 
 ROOT = Path(__file__).parent.parent
-# What a worker may need for a file of any size, and for a feature of SINGLE_MB more.
+# What a worker may need to read a file of any size; more by the size of a feature that is large itself.
 LIMIT_MB = 350
 SINGLE_MB = 100
 PATIENCE_SECONDS = 3600
@@ -45,17 +45,13 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Source:
-    """megabytes: where its size is given; else it has the size that was asked for."""
+    """megabytes: of the one feature that it holds; None where it has many, and the size that was asked for."""
 
     name: str
     file: str
     write: Writer
     params: dict[str, Any] = field(default_factory=dict)
     megabytes: int | None = None
-
-    @property
-    def limit(self) -> int:
-        return LIMIT_MB + (self.megabytes or 0)
 
 
 SOURCES = (
@@ -82,16 +78,20 @@ class Figures:
     prepare: float
     workers: list[float]
 
+    @property
+    def limit(self) -> float:
+        return LIMIT_MB + (self.megabytes if self.source.megabytes else 0)
+
     def told(self) -> str:
         peaks = " ".join(f"{peak:8.0f}" for peak in self.workers)
         return (
             f"{self.source.name:20} {self.megabytes:7.0f} {self.rows:9} {self.prepare_seconds:8.1f} {self.seconds:8.1f}"
-            f" {self.idle:6.0f} {self.prepare:8.0f} {peaks} {self.source.limit:6}"
+            f" {self.idle:6.0f} {self.prepare:8.0f} {peaks} {self.limit:6.0f}"
         )
 
     @property
     def holds(self) -> bool:
-        return self.prepare <= self.source.limit
+        return self.prepare <= self.limit
 
 
 def measure(stack: Stack, source: Source, megabytes: int) -> Figures:

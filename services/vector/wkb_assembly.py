@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from services.vector.json_coordinates import Counts, Levels, Numbers
 from services.vector.wkb import (
@@ -68,26 +69,26 @@ def assembled(kind: Kind, levels: Levels, widths: Counts, numbers: Numbers) -> p
     is_position = levels == kind.levels
     sizes = np.array(kind.prefixes, np.int32)[levels - 1]
     sizes[is_position] += 8 * widths
-    ends = np.cumsum(sizes, dtype=np.int64)
+    # Below 2^31: a position takes at least 6 bytes of text, of which there are less than 2^28, and at most 29 of WKB.
+    ends = np.cumsum(sizes, dtype=np.int32)
     raw = np.empty(int(ends[-1]), np.uint8)
     _write_coordinates(raw, kind, levels, ends, sizes, numbers)
-    first_position = np.cumsum(is_position, dtype=np.int32) - is_position
-    for level, prefix in enumerate(kind.prefixes, start=1):
+    for level, prefix in enumerate(filter(None, kind.prefixes), start=1):
         arrays = np.flatnonzero(levels == level)
         begins = ends[arrays] - sizes[arrays]
         if level <= kind.headed:
             code = kind.code if level == 1 else kind.part
+            positions = _counted(is_position, arrays)
+            is_3d = widths[np.cumsum(positions) - positions] == 3
             raw[begins] = _LITTLE_ENDIAN
-            _write_uint32(raw, begins + 1, code + _ISO_Z * (widths[first_position[arrays]] == 3))
+            _write_uint32(raw, begins + 1, code + _ISO_Z * is_3d)
         if level < kind.levels:
-            _write_uint32(raw, begins + prefix - COUNT_BYTES, _children(levels, arrays))
+            _write_uint32(raw, begins + prefix - COUNT_BYTES, _counted(levels == level + 1, arrays))
     starts = np.flatnonzero(levels == 1)
     return from_buffers(raw, np.append(ends[starts] - sizes[starts], ends[-1]))
 
 
-def _write_coordinates(
-    raw: Bytes, kind: Kind, levels: Levels, ends: Positions, sizes: Counts, numbers: Numbers
-) -> None:
+def _write_coordinates(raw: Bytes, kind: Kind, levels: Levels, ends: Counts, sizes: Counts, numbers: Numbers) -> None:
     """Fill what the prefixes leave over. In windows: the numbers of a large geometry are never there all at once."""
     for first in range(0, len(levels), _WINDOW_ARRAYS):
         window = slice(first, first + _WINDOW_ARRAYS)
@@ -101,10 +102,9 @@ def _write_coordinates(
         part[is_coordinate] = portion.view(np.uint8)
 
 
-def _children(levels: Levels, arrays: Positions) -> Positions:
-    """How many arrays each of these, which are all of one level, has directly below it."""
-    below = np.cumsum(levels == levels[arrays[0]] + 1, dtype=np.int32)
-    return np.diff(np.append(below[arrays], below[-1]))
+def _counted(chosen: NDArray[np.bool_], arrays: Positions) -> Positions:
+    """How many of the chosen arrays each of these has inside of it: they are all of one level."""
+    return np.add.reduceat(chosen, arrays, dtype=np.int64)
 
 
 def _write_uint32(raw: Bytes, at: Positions, values: Positions) -> None:
