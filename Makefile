@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh machine; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs migrate test faults bench check clean
+.PHONY: help setup demo up down status logs migrate test faults bench bench-memory check clean
 
 PYTHON ?= python3
 VENV := .venv/bin
@@ -8,9 +8,10 @@ LOCAL := $(VENV)/python -m local
 ARGS ?=
 SEEDS ?= 10000
 RUNS ?= 300
+MEGABYTES ?= 2000
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## load a real file through the whole system and show the result
 	@$(LOCAL) demo
@@ -27,6 +28,9 @@ faults: setup ## inject faults by the thousand, for hours; SEEDS=500 RUNS=20 for
 bench: setup ## recovery times, and the cost of a task from 100 to 10,000 in a stage
 	$(VENV)/python -m tests.faults.recovery
 	$(VENV)/python -m bench.many_tasks
+
+bench-memory: setup ## load large files of each format and show the peak memory of every worker; MEGABYTES=200 for less
+	$(VENV)/python -m bench.memory --megabytes $(MEGABYTES)
 
 up: setup ## start the whole system, print its URLs, write .local/stack.env
 	@$(LOCAL) up

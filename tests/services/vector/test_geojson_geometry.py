@@ -7,7 +7,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.vector import geojson_geometry
+from services.vector import json_coordinates, wkb_assembly
 from services.vector.geojson_geometry import Geometry, to_wkb
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda number: number + 0.0) | st.integers(-180, 180)
@@ -71,8 +71,8 @@ def test_the_size_of_the_pieces_changes_nothing(contents: list[Any], piece: int)
     geometries = parsed(*({"type": "MultiPolygon", "coordinates": content} for content in contents))
     expected = written(geometries)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geojson_geometry, "_PIECE_BYTES", piece + 40)
-        patch.setattr(geojson_geometry, "_WINDOW_ARRAYS", piece % 5 + 1)
+        patch.setattr(json_coordinates, "PIECE_BYTES", piece + 40)
+        patch.setattr(wkb_assembly, "_WINDOW_ARRAYS", piece % 5 + 1)
         assert written(geometries) == expected
 
 
