@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import InvalidInput
 from services.vector.csv_dialect import CSV_DELIMITERS, detect_dialect
+from services.vector.file_signature import LOOKED_AT
 
 _BLOCK = 1 << 20
 _HEADER_BLOCK = 1 << 18
@@ -110,7 +111,7 @@ def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool) -
 def _detect_encoding(head: bytes, scan: _Scan) -> str:
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    if b"\x00" in head:
+    if b"\x00" in head[:LOOKED_AT]:
         # Only UTF-16 without a byte order mark has come through the check of the file's signature.
         return "utf-16-le" if b"\x00" in head[1::2] else "utf-16-be"
     if scan.is_utf8:

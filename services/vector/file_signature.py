@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.errors import InvalidInput
 
-_LOOKED_AT = 64 * 1024
+LOOKED_AT = 64 * 1024
 _UTF8_BOM = b"\xef\xbb\xbf"
 _SHAPEFILE_CODE = (9994).to_bytes(4, "big")
 # What XML allows before its root element, but for a document type.
@@ -24,7 +24,7 @@ def refuse_wrong_content(path: Path, extension: str) -> None:
     extension: lower case, without the dot. An empty file passes: it has no content to be wrong.
     """
     with path.open("rb") as file:
-        head = file.read(_LOOKED_AT)
+        head = file.read(LOOKED_AT)
     if extension in ("kml", "gml", "gpx"):
         _refuse_document_type(head)
     if head and not _SIGNATURES[extension](head):
