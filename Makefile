@@ -11,7 +11,7 @@ RUNS ?= 300
 MEGABYTES ?= 2000
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## load a real file through the whole system and show the result
 	@$(LOCAL) demo

@@ -24,8 +24,8 @@ LARGEST_FEATURE = 256 << 20
 
 _BOM = b"\xef\xbb\xbf"
 # RFC 8142 puts a record separator before each text of a sequence.
-_RECORD_SEPARATOR = 0x1E
-_BLANK = b" \t\r\n\x1e"
+_RECORD_SEPARATOR = b"\x1e"
+_BLANK = b" \t\r\n" + _RECORD_SEPARATOR
 _SPACE, _COMMA, _CLOSING_BRACKET = b" ,]"
 _FEATURES = re.compile(rb'"features"\s*:\s*\[')
 _CONTENT = re.compile(rb"[^ \t\r\n\x1e]")
@@ -150,7 +150,8 @@ class GeoJsonSlices:
             raise malformed(f"its JSON texts are not separated by line breaks, behind byte {self._pending.start}")
         self._pending.put(separators, _COMMA)
         part = self._taken(int(ends[-1]), len(ends))
-        part.text[:] = part.text.replace(bytes([_RECORD_SEPARATOR]), b" ")
+        if _RECORD_SEPARATOR in part.text:
+            part.text[:] = part.text.replace(_RECORD_SEPARATOR, b" ")
         return part
 
     def _taken(self, end: int, items: int) -> Slice:

@@ -43,7 +43,9 @@ class _Container:
 
 
 class KmlParser:
-    """Fed with the file in blocks. folders: number of placemarks by the label of their container, in order.
+    """Fed with the file in blocks. head: its first bytes, with the XML declaration.
+
+    folders: number of placemarks by the label of their container, in order.
 
     Raises InvalidInput: `unreadable_file` with the line, `unsafe_xml`, `nested_too_deeply`, `feature_too_large`.
     """
@@ -80,6 +82,9 @@ class KmlParser:
             raise malformed(f"{why} in line {error.lineno}, column {error.offset + 1}") from error
         except UnicodeDecodeError as error:
             raise malformed(f"it is not written in {self._encoding}, as it declares") from error
+        except (LookupError, ValueError) as error:
+            # Of an encoding that is declared where none is looked for, behind what may not stand there.
+            raise malformed("its encoding is not known") from error
         self._refuse_too_large()
         finished, self._finished = self._finished, []
         return finished

@@ -16,6 +16,7 @@ from services.vector.read_ogr import choose_crs, named_layer
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
 
 BLOCK_BYTES = 1 << 20
+_XML_DECLARATION_BYTES = 1 << 10
 _WGS84 = CRS.from_epsg(4326)
 
 
@@ -52,7 +53,7 @@ class _Reading:
 
     def batches(self) -> Iterator[SourceBatch]:
         with self._path.open("rb") as file:
-            parser = KmlParser(head=file.read(self._block_bytes))
+            parser = KmlParser(head=file.read(_XML_DECLARATION_BYTES))
             file.seek(0)
             while block := file.read(self._block_bytes):
                 yield from self._batch(parser.feed(block))
