@@ -50,6 +50,7 @@ PATIENCE_OF_THE_TEST = 3 * 3600.0
 AGED = {
     "tasks": ("created_at", "updated_at", "started_at", "finished_at", "not_before"),
     "jobs": ("created_at", "updated_at", "dispatched_at", "run_started_at"),
+    "janitor_runs": ("started_at", "finished_at"),
 }
 
 
