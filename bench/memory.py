@@ -91,7 +91,7 @@ class Figures:
 
     @property
     def holds(self) -> bool:
-        return self.prepare <= self.limit
+        return max(self.prepare, *self.workers) <= self.limit
 
 
 def measure(stack: Stack, source: Source, megabytes: int) -> Figures:

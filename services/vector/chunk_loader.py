@@ -50,9 +50,11 @@ class ChunkLoader:
                     )
                 self._count(geometries)
                 self._keep_rejects(chunk, geometries)
-                if len(geometries.ewkb):
-                    with self._watch.measured("cast"):
-                        ready = self._assembled(chunk, geometries)
+                with self._watch.measured("cast"):
+                    ready = self._assembled(chunk, geometries)
+                # A batch may be one feature of 100 MB: whoever encodes it next makes one more copy.
+                del chunk, geometries
+                if ready.num_rows:
                     yield ready
 
     def rejects(self, job_id: str, run: int) -> Iterator[pa.RecordBatch]:

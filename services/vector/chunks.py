@@ -18,6 +18,8 @@ OWN_FIELDS = ("__row", "__geometry", "__reason", "__detail")
 # One chunk of complex polygons should cost about as much as one of points.
 CHUNK_BYTES = 16 << 20
 CHUNK_ROWS = 100_000
+# A worker holds several copies of one batch while it checks, transforms and encodes it.
+BATCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class ChunkWriter:
 
     def write(self, batch: SourceBatch) -> None:
         table = self._numbered(batch)
+        step = max(1, table.num_rows * BATCH_BYTES // table.nbytes) if table.num_rows else 0
         while table.num_rows:
-            part = table.slice(0, self._most_rows - self._rows)
+            part = table.slice(0, min(step, self._most_rows - self._rows))
             table = table.slice(part.num_rows)
             self._append(part)
 
@@ -107,8 +110,8 @@ def read_chunk(content: bytes) -> Iterator[Chunk]:
     """The batches of a chunk in order. Raises InvalidInput("damaged_chunk") when it is not what was written."""
     try:
         with ipc.open_stream(content) as reader:
-            for batch in reader:
-                yield as_chunk(batch)
+            # No reference to a batch is kept while it is worked on: the one that takes it lets go of it early.
+            yield from map(as_chunk, reader)
     except (pa.ArrowInvalid, OSError) as error:
         raise InvalidInput("damaged_chunk", f"a chunk in the silver zone cannot be read: {error}.") from error
 

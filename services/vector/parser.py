@@ -46,6 +46,7 @@ def inspect(arguments: Message, _tell: Tell) -> Message:
         read_options(request.params),
         geometry_options(request.params),
         seconds=request.seconds,
+        geometry_type=request.params.geometry_type,
         beginnings=request.beginnings,
     )
 

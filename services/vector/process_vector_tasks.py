@@ -145,12 +145,12 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
         content = resources.silver.read(task.chunk_path)
     after_load = peak_memory_mb()
     loader = ChunkLoader(task.batch, prepared, geometry_options(params), watch)
-    rows = loader.rows(content)
+    rest = loader.rows(content)
     # Repairs may take longer than a transaction may idle; once it copies, it does not idle.
-    first = list(islice(rows, 1))
+    rows = chain(list(islice(rest, 1)), rest)
     with watch.measured("load"), resources.database.transaction() as tx:
         deleted, inserted = VectorToPostGISHandler(resources.database).replace_batch(
-            tx, ctx.job_id, ctx.run, task.batch, chain(first, rows), loader.rejects(ctx.job_id, ctx.run)
+            tx, ctx.job_id, ctx.run, task.batch, rows, loader.rejects(ctx.job_id, ctx.run)
         )
         ctx.hold(tx)
     uploaded = loader.receipt(deleted, inserted, Memory(after_load=after_load, after_write=peak_memory_mb()))

@@ -70,7 +70,7 @@ class Repairer:
     def _asked(self, wkb: bytes, seconds: float) -> Examined:
         reason = None
         try:
-            self._send(REQUEST.pack(seconds, len(wkb)) + wkb)
+            self._send(REQUEST.pack(seconds, len(wkb)), wkb)
             kind, payload = self._receive()
             if kind == INVALID:
                 reason = payload.decode(errors="replace")
@@ -80,10 +80,11 @@ class Repairer:
             return Examined("too_long", reason=reason)
         return Examined(_OUTCOMES[kind], shapely.from_wkb(payload) if payload else None, reason)
 
-    def _send(self, request: bytes) -> None:
+    def _send(self, *parts: bytes) -> None:
         child = self._child = self._child or _started()
         assert child.stdin is not None
-        child.stdin.write(request)
+        for part in parts:
+            child.stdin.write(part)
         child.stdin.flush()
 
     def _receive(self) -> tuple[bytes, bytes]:

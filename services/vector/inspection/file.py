@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import InvalidInput, Refusal
 from core.models.vector import GEOJSON
@@ -40,15 +40,17 @@ def inspect_file(
     geometry: GeometryOptions | None = None,
     *,
     seconds: float,
+    geometry_type: Literal["auto", "any"] = "auto",
     beginnings: bool = True,
 ) -> dict[str, Any]:
     """Look at a local file for at most about `seconds`, without writing anything but files beside it.
 
-    beginnings: of a large text only the beginning and the end are looked at, and need to be there (`is_large_text`).
+    geometry_type: as the request has it. beginnings: of a large text only the beginning and the end are looked at,
+    and need to be there (`is_large_text`).
     Never raises for what is wrong with the file: that is in `refusals`, with the codes that a job would fail with.
     Returns `Findings` as plain data.
     """
-    look = _FileLook(options, geometry or GeometryOptions(), Deadline(seconds), beginnings=beginnings)
+    look = _FileLook(options, geometry or GeometryOptions(), geometry_type, Deadline(seconds), beginnings=beginnings)
     try:
         look.at(path, extension.lower().lstrip("."))
     except InvalidInput as error:
@@ -70,11 +72,18 @@ def inspect_signature(path: Path, extension: str) -> dict[str, Any]:
 
 class _FileLook:
     def __init__(
-        self, options: ReadOptions, geometry: GeometryOptions, deadline: Deadline, *, beginnings: bool
+        self,
+        options: ReadOptions,
+        geometry: GeometryOptions,
+        geometry_type: Literal["auto", "any"],
+        deadline: Deadline,
+        *,
+        beginnings: bool,
     ) -> None:
         self.options = options
         self.beginnings = beginnings
         self.geometry = geometry
+        self.geometry_type = geometry_type
         self.deadline = deadline
         self.found = Findings()
         self.is_cut = False
@@ -240,7 +249,7 @@ class _FileLook:
         try:
             if found.sample_is_whole:
                 refuse_empty(sample.survey)
-            found.geometry_type = census.column_type()
+            found.geometry_type = census.column_type(self.geometry_type)
         except InvalidInput as error:
             # The rows that were not read may have what is missing so far.
             if found.sample_is_whole or error.code == "mixed_geometry_types":

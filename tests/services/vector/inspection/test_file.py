@@ -216,3 +216,11 @@ def test_a_geometry_that_is_too_large_to_check_is_left_out(tmp_path: Path, monke
     found = look(tmp_path / "a.gpkg")
     assert (found["checked"]["rows"], found["checked"]["skipped"]) == (2, 1)
     assert codes(found["warnings"]) == ["large_geometries"]
+
+
+def test_mixed_types_are_refused_until_any_is_wanted(tmp_path: Path) -> None:
+    line = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
+    path = write_geojson(tmp_path / "a.geojson", feature(point(1, 2)), feature(line))
+    assert codes(look(path)["refusals"]) == ["mixed_geometry_types"]
+    found = inspect_file(path, path.suffix, ReadOptions(), seconds=10, geometry_type="any")
+    assert (found["refusals"], found["geometry_type"]) == ([], "Geometry")
