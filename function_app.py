@@ -1,5 +1,10 @@
 """The Function App: registers the blueprints, nothing else."""
 
+# ruff: noqa: E402
+from infrastructure.memory import give_freed_memory_back
+
+give_freed_memory_back()
+
 import azure.functions as func
 
 from triggers import cleanup, control_job, get_job_status, get_rejects, health, inspect_job, queues, submit_job, timers

@@ -79,11 +79,11 @@ def encode_ewkb(geometry: pa.BinaryArray, target: str, project: Projection | Non
     if project is not None:
         x, y = project(x, y)
         raw = _with_coordinates(raw, in_coordinates, x, y)
-    return Encoded(
-        _prefixed(raw, offsets, is_multi, _TARGET_CODES[target]),
-        is_finite=_all_in_row(np.isfinite(x) & np.isfinite(y), runs, offsets),
-        is_on_earth=_all_in_row(is_on_earth(x, y), runs, offsets),
-    )
+    is_finite = _all_in_row(np.isfinite(x) & np.isfinite(y), runs, offsets)
+    on_earth = _all_in_row(is_on_earth(x, y), runs, offsets)
+    # A row may be 100 MB, and is about to be copied.
+    del x, y, in_coordinates
+    return Encoded(_prefixed(raw, offsets, is_multi, _TARGET_CODES[target]), is_finite, on_earth)
 
 
 def is_on_earth(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Mask:

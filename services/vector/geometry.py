@@ -208,7 +208,7 @@ class _Batch:
         here = suspect & ~apart
         self.geometries[here] = made_valid(self.geometries[here])
         for index in np.flatnonzero(apart):
-            examined = self.repairer.examine(self.geometries[index])
+            examined = self.repairer.examine(self._wkb_of(index))
             invalid[index], too_long[index] = examined.outcome != "valid", examined.outcome == "too_long"
             if invalid[index]:
                 self.geometries[index] = examined.geometry
@@ -216,6 +216,11 @@ class _Batch:
                 details[self.rows[index]] = examined.reason
         self.reject(too_long, "too_complex_to_repair")
         return invalid[~too_long]
+
+    def _wkb_of(self, index: np.intp) -> bytes | pa.Buffer:
+        if self.changed[index]:
+            return bytes(shapely.to_wkb(self.geometries[index]))
+        return self.wkb[int(index)].as_buffer()
 
     def reshape(self, project: Projection | None, options: GeometryOptions) -> None:
         """Reproject, then simplify and snap, then repair what that broke."""
@@ -244,9 +249,12 @@ class _Batch:
         self.reject(~np.isin(codes, self.members), "repair_failed")
 
     def write_changed(self) -> None:
-        """Replace the WKB of the rows whose shape or dialect changed, leaving the bytes of the others alone."""
+        """Replace the WKB of the rows whose shape or dialect changed, leaving the bytes of the others alone; from then
+        on only a column of every type needs the geometries."""
         if self.changed.any():
             self.wkb = rewritten(self.wkb, self.changed, self.geometries[self.changed])
+        if self.target != ANY_TYPE:
+            self.geometries = np.empty(0, object)
 
     def encode(self, project: Projection | None) -> pa.BinaryArray:
         """(k,) EWKB of the rows that are on earth; the others are rejected."""

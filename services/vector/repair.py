@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import pyarrow as pa
 import shapely
 
 from services.vector.repair_child import ANSWER, FAILED, INVALID, REPAIRED, REQUEST, VALID
@@ -53,21 +54,21 @@ class Repairer:
     def __exit__(self, *_: object) -> None:
         self._end_child()
 
-    def examine(self, geometry: shapely.Geometry) -> Examined:
+    def examine(self, wkb: bytes | pa.Buffer) -> Examined:
         """Check the geometry and repair it when it is invalid, keeping its dimension.
 
-        `too_long` also when it takes more memory than there is for it, or when no time is left.
+        wkb: it may be 100 MB, and is not copied. `too_long` also when it takes more memory than there is for it, or when no time is left.
         """
         seconds = min(self._seconds_each, self._seconds_left)
         if seconds <= 0:
             return Examined("too_long")
         started = time.monotonic()
         try:
-            return self._asked(shapely.to_wkb(geometry), seconds)
+            return self._asked(wkb, seconds)
         finally:
             self._seconds_left -= time.monotonic() - started
 
-    def _asked(self, wkb: bytes, seconds: float) -> Examined:
+    def _asked(self, wkb: bytes | pa.Buffer, seconds: float) -> Examined:
         reason = None
         try:
             self._send(REQUEST.pack(seconds, len(wkb)), wkb)
@@ -80,7 +81,7 @@ class Repairer:
             return Examined("too_long", reason=reason)
         return Examined(_OUTCOMES[kind], shapely.from_wkb(payload) if payload else None, reason)
 
-    def _send(self, *parts: bytes) -> None:
+    def _send(self, *parts: bytes | pa.Buffer) -> None:
         child = self._child = self._child or _started()
         assert child.stdin is not None
         for part in parts:
