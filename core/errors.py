@@ -20,7 +20,8 @@ class AppError(Exception):
 
 
 class InvalidInput(AppError):
-    """What the user gave cannot be used. Names the parameter and the remedy where there is one."""
+    """What the user gave cannot be used. Names the parameter and the remedy where there is one; the message is the
+    problem and the remedy."""
 
     permanent = True
     default_code = "invalid_input"
@@ -35,6 +36,7 @@ class InvalidInput(AppError):
         details: Details | None = None,
     ) -> None:
         super().__init__(f"{message} {remedy}" if remedy else message, code=code, details=details)
+        self.problem = message
         self.parameter = parameter
         self.remedy = remedy
 

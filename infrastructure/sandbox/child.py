@@ -28,6 +28,8 @@ def run(end: socket.socket, functions: Mapping[str, Function]) -> None:
         request = channel.receive()
         confine(request["memory_mb"], request["seconds"])
         channel.send(outcome(functions[request["function"]], request["arguments"], told_by(channel)))
+        # The server tells of its end without waiting, so there has to be room for that behind a long answer.
+        channel.receive()
     except HungUp:
         return
 
@@ -39,7 +41,7 @@ def outcome(function: Function, arguments: Message, tell: Tell) -> Message:
     except HungUp:
         raise
     except InvalidInput as error:
-        names = ("code", "message", "parameter", "details")
+        names = ("code", "problem", "parameter", "remedy", "details")
         return {"refused": {name: getattr(error, name) for name in names}}
     except MemoryError:
         return {"out_of_memory": True}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,13 +99,15 @@ class Sandbox:
         last: Message = {}
         while True:
             match message := channel.receive():
-                case {"told": dict(told)}:
-                    hear(told)
-                    channel.send({"heard": True})
                 case {"ended": int(status)}:
                     return result(last, status)
+                case {"told": dict(told)}:
+                    hear(told)
                 case _:
                     last = message
+            # It may be dead by now; then its end comes next.
+            with suppress(HungUp):
+                channel.send({"heard": True})
 
     def _open_channel(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -155,8 +157,9 @@ def result(last: Message, status: int) -> Message:
     match last:
         case {"returned": dict(returned)} if status == 0:
             return returned
-        case {"refused": {"code": str(code), "message": str(message), "parameter": parameter, "details": details}}:
-            raise InvalidInput(code, message, parameter=parameter, details=details)
+        case {"refused": {"code": str(code), "problem": str(problem)} as refused}:
+            about = {name: refused[name] for name in ("parameter", "remedy", "details")}
+            raise InvalidInput(code, problem, **about)
         case {"out_of_memory": True}:
             raise OutOfMemory
         case {"failed": str(traceback)}:

@@ -32,8 +32,7 @@ def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_D
     delimiters: groups of those to look for.
     Raises InvalidInput: `column_not_found`, `geometry_columns_missing`, `malformed_csv`, `crs_missing`.
     """
-    coordinates = [name for name in (options.lat_name, options.lon_name) if name]
-    layout = read_csv_format(path, options.converter_params, delimiters, coordinates)
+    layout = csv_layout(path, options, delimiters)
     text_schema = pa.schema([(name, pa.string()) for name in layout.header])
     located = locate(options, text_schema, lambda: text_batches(path, layout), decimal=layout.decimal)
     decimals = _decimals(path, layout, options)
@@ -48,6 +47,12 @@ def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_D
         batches=lambda: (located.columns.split(decimals.with_points(rows)) for rows in text_batches(path, layout)),
         untyped=frozenset(field.name for field in schema if pa.types.is_string(field.type)) - decimals.texts,
     )
+
+
+def csv_layout(path: Path, options: ReadOptions, delimiters: Sequence[str]) -> CsvFormat:
+    """Raises InvalidInput: `malformed_csv`, `invalid_parameter`."""
+    coordinates = [name for name in (options.lat_name, options.lon_name) if name]
+    return read_csv_format(path, options.converter_params, delimiters, coordinates)
 
 
 def open_tsv(path: Path, options: ReadOptions) -> AbstractContextManager[VectorSource]:

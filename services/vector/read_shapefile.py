@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.errors import InvalidInput
+from services.vector.dbf_encoding import declared_encoding, has_language
 from services.vector.gdal_environment import restored_shx
 from services.vector.ogr_layer import open_layer, read_layer, unreadable
 from services.vector.read_ogr import choose_crs, source_of
 from services.vector.recoding import BYTES_AS_CHARACTERS, recoded_batch, recoded_schema
 from services.vector.source import ReadOptions, VectorSource
 
-# dBASE language driver ids that say nothing: 0 is unset, 0x57 is "whatever Windows this was".
-_SILENT_LANGUAGE_IDS = (0, 0x57)
-_RECORD_COUNT, _HEADER_LENGTH, _RECORD_LENGTH, _LANGUAGE_ID = slice(4, 8), slice(8, 10), slice(10, 12), 29
+_RECORD_COUNT, _HEADER_LENGTH, _RECORD_LENGTH = slice(4, 8), slice(8, 10), slice(10, 12)
 _DBF_HEADER = 32
 _SHP_HEADER, _EXTENT = 100, slice(36, 68)
 _SHX_HEADER, _SHX_RECORD = 100, 8
@@ -95,10 +94,11 @@ def _verified_records(path: Path, table: Path) -> int:
 
 
 def _encoding(path: Path, table: Path) -> str | None:
-    """None for the one the file declares, else judged from the bytes of the attributes."""
-    with table.open("rb") as file:
-        language_id = file.read(_DBF_HEADER)[_LANGUAGE_ID]
-    if _sidecar(path, ".cpg") is not None or language_id not in _SILENT_LANGUAGE_IDS:
+    """What the .cpg names, None for what the .dbf says itself, else judged from the bytes of the attributes."""
+    declaration = _sidecar(path, ".cpg")
+    if declaration is not None and (declared := declared_encoding(declaration)):
+        return declared
+    if has_language(table):
         return None
     return "UTF-8" if _is_utf8(table) else "CP1252"
 

@@ -57,7 +57,8 @@ class Repairer:
     def examine(self, wkb: bytes | pa.Buffer) -> Examined:
         """Check the geometry and repair it when it is invalid, keeping its dimension.
 
-        wkb: it may be 100 MB, and is not copied. `too_long` also when it takes more memory than there is for it, or when no time is left.
+        wkb: it may be 100 MB, and is not copied. `too_long` also when it takes more memory than there is for it, or
+        when no time is left.
         """
         seconds = min(self._seconds_each, self._seconds_left)
         if seconds <= 0:

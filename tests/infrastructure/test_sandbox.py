@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import psutil
@@ -63,6 +64,19 @@ def test_an_answer_of_many_megabytes_arrives(sandbox: Sandbox) -> None:
     assert call(sandbox, "echo", text=text) == {"text": text}
 
 
+class SlowToListen(Sandbox):
+    def _listen(self, *given: Any) -> Any:
+        time.sleep(0.5)
+        return super()._listen(*given)
+
+
+def test_an_answer_that_just_fills_the_channel_is_followed_by_the_end() -> None:
+    """The socket's buffer takes about 200 kB."""
+    with closing(SlowToListen([named("echo")], memory_mb=256)) as sandbox, ThreadPoolExecutor(16) as pool:
+        for answer in pool.map(lambda size: call(sandbox, "echo", text="x" * size), range(50_000, 450_000, 5_000)):
+            assert answer
+
+
 def test_each_call_has_a_process_of_its_own_that_is_gone_afterwards(sandbox: Sandbox) -> None:
     first, second = (call(sandbox, "surroundings")["pid"] for _ in range(2))
     assert first != second
@@ -82,12 +96,12 @@ def test_it_knows_no_secret_and_holds_nothing_of_the_workers(sandbox: Sandbox, m
     assert found["threads"] == 1
 
 
-def test_a_refusal_keeps_its_code_parameter_and_details(sandbox: Sandbox) -> None:
+def test_a_refusal_keeps_all_that_it_says(sandbox: Sandbox) -> None:
     with pytest.raises(InvalidInput) as refused:
         call(sandbox, "refuse")
     error = refused.value
     assert (error.code, error.message, error.parameter) == ("no_good", "it is no good. Mend it.", "blob_name")
-    assert error.details == {"row": 3}
+    assert (error.remedy, error.details) == ("Mend it.", {"row": 3})
 
 
 def test_a_defect_is_not_the_users(sandbox: Sandbox) -> None:

@@ -10,6 +10,7 @@ import charset_normalizer
 import services.vector.gdal_environment  # noqa: F401  isort: skip  (before pyogrio)
 import pyogrio
 
+from services.vector.dbf_encoding import declared_encoding, has_language
 from services.vector.source import ReadOptions
 
 _MOST = 16 << 20
@@ -53,15 +54,16 @@ def csv_encoding(path: Path, options: ReadOptions, taken: str, *, is_cut: bool) 
 
 def shapefile_encoding(path: Path, options: ReadOptions) -> Encoding:
     """As the .cpg or the .dbf says, else judged by its records."""
-    table, declaration = path.with_suffix(".dbf"), path.with_suffix(".cpg")
     if given := options.converter_params.get("encoding"):
         return Encoding(str(given), 1.0, "parameter")
-    with table.open("rb") as file:
-        header = file.read(32)
-        file.seek(int.from_bytes(header[8:10], "little"))
-        records = file.read(_LOOKED_AT * 16)
-    if declaration.exists() or header[29] not in _SILENT_LANGUAGE_IDS:
+    table, declaration = path.with_suffix(".dbf"), path.with_suffix(".cpg")
+    if declaration.exists() and (declared := declared_encoding(declaration)):
+        return Encoding(declared, 1.0, "declaration")
+    if has_language(table):
         return Encoding(str(pyogrio.read_info(path)["encoding"]), 1.0, "declaration")
+    with table.open("rb") as file:
+        file.seek(int.from_bytes(file.read(32)[8:10], "little"))
+        records = file.read(_LOOKED_AT * 16)
     return judged(records.replace(b" ", b"\n"), "utf-8" if is_utf8(records) else "cp1252", is_cut=False)
 
 
@@ -117,7 +119,3 @@ def is_utf8(content: bytes) -> bool:
 def python_name(encoding: str) -> str:
     """As the detector spells it."""
     return "latin_1" if encoding in ("latin-1", "iso8859-1") else encoding.replace("-", "_")
-
-
-# 0 is unset, 0x57 "whatever Windows this was".
-_SILENT_LANGUAGE_IDS = (0, 0x57)

@@ -12,7 +12,7 @@ from services.timing import Deadline, OutOfTime
 from services.vector.archives import ArchiveLimits, extracted_kml, extracted_source
 from services.vector.columns import plan_columns
 from services.vector.converters import open_extracted
-from services.vector.csv_format import read_csv_format
+from services.vector.csv_dialect import CSV_DELIMITERS, TSV_DELIMITERS
 from services.vector.file_signature import refuse_wrong_content
 from services.vector.geometry import GeometryOptions
 from services.vector.inspection import warnings
@@ -24,13 +24,14 @@ from services.vector.inspection.findings import WGS84, Findings, described_colum
 from services.vector.inspection.layers import Layer, layers_of
 from services.vector.inspection.sample import Checked, Sample
 from services.vector.inspection.warnings import Warned
+from services.vector.read_csv import csv_layout
 from services.vector.source import ReadOptions, VectorSource
 from services.vector.survey import refuse_empty
 
 # Of files that say themselves how many rows they have.
 SAMPLE_ROWS = 250_000
 _ARCHIVES = ("zip", "kmz")
-_DELIMITED = ("csv", "tsv")
+_DELIMITED = {"csv": CSV_DELIMITERS, "tsv": TSV_DELIMITERS}
 
 
 def inspect_file(
@@ -142,7 +143,7 @@ class _FileLook:
 
     def describe_text(self, path: Path, extension: str) -> None:
         if extension in _DELIMITED:
-            self.describe_csv(path)
+            self.describe_csv(path, extension)
         elif extension == "shp" and path.with_suffix(".dbf").exists():
             self.found.encoding = shapefile_encoding(path, self.options)
         elif extension == "kml":
@@ -151,8 +152,8 @@ class _FileLook:
             self.found.encoding = Encoding("utf-8", 1.0, "format")
         self.warn(warnings.of_encoding(self.found.encoding))
 
-    def describe_csv(self, path: Path) -> None:
-        layout = read_csv_format(path, self.options.converter_params)
+    def describe_csv(self, path: Path, extension: str) -> None:
+        layout = csv_layout(path, self.options, _DELIMITED[extension])
         found = self.found
         found.delimiter, found.decimal = layout.delimiter, layout.decimal
         found.encoding = csv_encoding(path, self.options, layout.encoding, is_cut=self.is_cut)
@@ -199,7 +200,7 @@ class _FileLook:
         missing = {"column_not_found", "geometry_columns_missing"}
         if extension not in _DELIMITED or not missing & {refusal.code for refusal in self.found.refusals}:
             return None
-        sample = Sample(without_geometry(path, read_csv_format(path, self.options.converter_params)))
+        sample = Sample(without_geometry(path, csv_layout(path, self.options, _DELIMITED[extension])))
         self.read_rows(sample, extension)
         return sample
 

@@ -155,3 +155,26 @@ def test_attributes_of_a_shapefile_without_cpg_are_readable(tmp_path: Path, enco
     path = write(tmp_path / "a.shp", points(1, name=["Zürich"]), encoding=encoding)
     (tmp_path / "a.cpg").unlink()
     assert read(path).table["name"].to_pylist() == ["Zürich"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "written"),
+    [
+        ("ANSI 1252", "cp1252"),
+        ("OEM 850", "cp850"),
+        ("8859_15", "iso8859-15"),
+        ("ANSI 936", "cp936"),
+        ("", "cp1252"),
+        ("Klingon", "cp1252"),
+        ("Klingon", "utf-8"),
+        ("\ufeffUTF-8\r\n", "utf-8"),
+    ],
+)
+def test_a_cpg_may_name_its_encoding_in_any_way(tmp_path: Path, declared: str, written: str) -> None:
+    text = "北京" if written == "cp936" else "Zürich"
+    path = write(tmp_path / "a.shp", points(1, name=["x" * 16]))
+    table = bytearray((tmp_path / "a.dbf").read_bytes().replace(b"x" * 16, text.encode(written).ljust(16)))
+    table[29] = 0
+    (tmp_path / "a.dbf").write_bytes(table)
+    (tmp_path / "a.cpg").write_text(declared)
+    assert read(path).table["name"].to_pylist() == [text]

@@ -75,6 +75,15 @@ def test_a_shapefile_that_declares_none_is_judged_by_its_records(tmp_path: Path)
     assert shapefile_encoding(path, ReadOptions()) == Encoding("cp1252", 0.2, "content", "cp1251")
 
 
+def test_a_cpg_that_nobody_understands_declares_nothing(tmp_path: Path) -> None:
+    path = shapefile(tmp_path, "UTF-8", ["Köln"])
+    path.with_suffix(".cpg").write_text("Klingon")
+    table = bytearray(path.with_suffix(".dbf").read_bytes())
+    table[29] = 0
+    path.with_suffix(".dbf").write_bytes(table)
+    assert shapefile_encoding(path, ReadOptions()) == Encoding("utf-8", 0.99, "content")
+
+
 def test_xml_declares_its_encoding_or_is_utf8(tmp_path: Path) -> None:
     declared = write_text(tmp_path / "a.kml", '<?xml version="1.0" encoding="ISO-8859-1"?><kml/>')
     assert xml_encoding(declared) == Encoding("ISO-8859-1", 1.0, "declaration")

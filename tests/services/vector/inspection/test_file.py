@@ -224,3 +224,9 @@ def test_mixed_types_are_refused_until_any_is_wanted(tmp_path: Path) -> None:
     assert codes(look(path)["refusals"]) == ["mixed_geometry_types"]
     found = inspect_file(path, path.suffix, ReadOptions(), seconds=10, geometry_type="any")
     assert (found["refusals"], found["geometry_type"]) == ([], "Geometry")
+
+
+def test_a_tsv_is_looked_at_as_it_is_read(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.tsv", "lat\tlon\tname, first, second\n1\t2\ta, b, c\n")
+    found = inspect_file(path, path.suffix, ReadOptions(lat_name="lat", lon_name="lon"), seconds=10)
+    assert (found["delimiter"], found["refusals"]) == ("\t", [])
