@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh machine; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs migrate test faults bench bench-memory check clean
+.PHONY: help setup demo up down status logs migrate test faults fuzz bench bench-memory check clean
 
 PYTHON ?= python3
 VENV := .venv/bin
@@ -8,6 +8,7 @@ LOCAL := $(VENV)/python -m local
 ARGS ?=
 SEEDS ?= 10000
 RUNS ?= 300
+FUZZ_RUNS ?= 10000
 MEGABYTES ?= 2000
 
 help: ## list these targets
@@ -24,6 +25,9 @@ faults: setup ## inject faults by the thousand, for hours; SEEDS=500 RUNS=20 for
 	$(VENV)/python -m tests.faults.boundaries
 	$(VENV)/python -m tests.faults.planted
 	$(VENV)/python -m tests.faults.processes --runs $(RUNS)
+
+fuzz: setup ## load thousands of files with bytes flipped, cut and moved; FUZZ_RUNS=500 for less
+	$(VENV)/python -m tests.faults.fuzz --runs $(FUZZ_RUNS)
 
 bench: setup ## recovery times, and the cost of a task from 100 to 10,000 in a stage
 	$(VENV)/python -m tests.faults.recovery

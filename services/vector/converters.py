@@ -20,6 +20,7 @@ from services.vector.read_parquet import open_parquet
 from services.vector.read_shapefile import open_shapefile
 from services.vector.read_xlsx import open_xlsx
 from services.vector.source import ReadOptions, VectorSource
+from services.vector.usable_crs import refuse_unusable_crs
 
 Reader = Callable[[Path, ReadOptions], AbstractContextManager[VectorSource]]
 
@@ -34,7 +35,7 @@ def open_source(path: Path, extension: str, options: ReadOptions) -> Iterator[Ve
     extension: one of core.models.vector.EXTENSIONS, in any case, with or without the dot. A `shp` has its sidecars
     beside it. `zip` and `kmz` are extracted beside `path` and removed on exit.
     Raises InvalidInput for whatever the user can mend: `unsupported_format`, `content_mismatch`, `unreadable_file`,
-    `crs_missing`, `layer_ambiguous`, `layer_not_found`, `column_not_found`, `malformed_csv`, `unsafe_archive` ...
+    `crs_missing`, `invalid_crs`, `layer_ambiguous`, `layer_not_found`, `column_not_found`, `malformed_csv` ...
     """
     extension = extension.lower().lstrip(".")
     _refuse_unsupported(extension)
@@ -42,6 +43,7 @@ def open_source(path: Path, extension: str, options: ReadOptions) -> Iterator[Ve
     if extension in _SINGLE_LAYER:
         _refuse_other_layer(path, options.layer_name)
     with _READERS[extension](path, options) as source:
+        refuse_unusable_crs(source)
         yield source
 
 

@@ -24,7 +24,7 @@ def declared_encoding(declaration: Path) -> str | None:
         name = f"CP{page[1]}"
     try:
         codecs.lookup(name)
-    except LookupError:
+    except (LookupError, ValueError):
         return None
     return name
 

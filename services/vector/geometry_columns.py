@@ -220,6 +220,8 @@ class _Decoded:
     @property
     def is_plainly_lon_lat(self) -> bool:
         readable = self.wkb.filter(pa.array(np.isin(read_headers(self.wkb).base, range(1, COLLECTION + 1))))
+        if not len(readable):
+            return True
         geometries = shapely.from_wkb(readable.to_numpy(zero_copy_only=False), on_invalid="ignore")
         bounds = shapely.total_bounds(geometries)
         inside = np.abs(bounds) <= np.array([180.0, 90.0, 180.0, 90.0])

@@ -19,6 +19,7 @@ from services.vector.parsed import ChunkDone, InspectRequest, Parsed, ParseReque
 from services.vector.process_vector_tasks import geometry_options
 from services.vector.source import ReadOptions, VectorSource
 from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
+from services.vector.usable_crs import refuse_unusable_crs
 
 assert_allowed_drivers()
 
@@ -73,6 +74,7 @@ def describe(params: ProcessVectorParams, survey: Survey, chunks: int) -> Parsed
     """The table's shape. Raises InvalidInput when there is nothing to load."""
     refuse_empty(survey)
     source: VectorSource = survey.source
+    refuse_unusable_crs(source)
     plan = plan_columns(source.schema, survey.types)
     columns = [ColumnInfo(source=column.source, name=column.name, pg_type=column.type) for column in plan.columns]
     refuse_unknown_columns(params, columns)

@@ -118,7 +118,7 @@ def _refuse_repeated_names(schema: pa.Schema) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(
             "unreadable_file", "The file cannot be read as Parquet: it is damaged or incomplete."
         ) from error

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import openpyxl
 
 from core.errors import InvalidInput
-from services.vector.archive_members import BROKEN
 from services.vector.archives import DEFAULT_LIMITS
 from services.vector.shared_texts import FrugalReader
 
@@ -31,9 +29,6 @@ _UNCALCULATED = re.compile(
 )
 # A formula has at most 8192 characters.
 _LONGEST_MATCH = 1 << 15
-# What openpyxl raises for parts that are missing, broken or not what they should be; defusedxml's are ValueErrors.
-_ERRORS = (*BROKEN, ParseError, KeyError, ValueError, TypeError, AttributeError, IndexError)
-
 Row = Sequence[str | None]
 
 
@@ -102,9 +97,12 @@ def opened_workbook(path: Path) -> Iterator[Workbook]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
+    """openpyxl raises whatever comes when parts are missing, broken or not what they should be."""
     try:
         yield
-    except _ERRORS as error:
+    except (InvalidInput, MemoryError):
+        raise
+    except Exception as error:
         raise InvalidInput(
             "unreadable_file",
             "The file cannot be read as xlsx: it is damaged or incomplete.",

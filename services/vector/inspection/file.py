@@ -27,6 +27,7 @@ from services.vector.inspection.warnings import Warned
 from services.vector.read_csv import csv_layout
 from services.vector.source import ReadOptions, VectorSource
 from services.vector.survey import refuse_empty
+from services.vector.usable_crs import refuse_unusable_crs
 
 # Of files that say themselves how many rows they have.
 SAMPLE_ROWS = 250_000
@@ -208,6 +209,7 @@ class _FileLook:
         found, sample = self.found, Sample(source)
         self.read_rows(sample, extension)
         source = sample.source
+        refuse_unusable_crs(source)
         found.driver, found.layer = source.driver, source.layer
         found.crs, found.crs_found_in = source.crs_text, source.crs_found_in
         self.look_at_geometry(sample, options)

@@ -171,3 +171,8 @@ def test_wkt_that_is_plainly_not_lon_lat_needs_a_crs(tmp_path: Path) -> None:
 def test_a_crs_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     error = refusal(write_text(tmp_path / "a.csv", "lat,lon\n1,2\n"), **LAT_LON, source_crs="EPSG:1")
     assert (error.code, error.parameter) == ("invalid_crs", "source_crs")
+
+
+def test_wkt_of_which_nothing_is_readable_is_rejected_row_by_row(tmp_path: Path) -> None:
+    source = read(write_text(tmp_path / "a.csv", "shape,n\nPOINT (1,1\nPOLYGO,2\n"), wkt_column="shape")
+    assert source.reasons == ["unreadable_geometry", "unreadable_geometry"]

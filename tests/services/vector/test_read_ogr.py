@@ -167,6 +167,7 @@ def test_attributes_of_a_shapefile_without_cpg_are_readable(tmp_path: Path, enco
         ("", "cp1252"),
         ("Klingon", "cp1252"),
         ("Klingon", "utf-8"),
+        ("\0\x01", "utf-8"),
         ("\ufeffUTF-8\r\n", "utf-8"),
     ],
 )
