@@ -155,6 +155,9 @@ def horizontal_crs(crs: CRS) -> CRS | None:
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnboundLocalError as error:
+        # Of pyogrio, where GDAL can tell a reference system in no words.
+        raise unreadable(path, "its coordinate reference system is damaged; mend it, or leave it out") from error
     except _GDAL_ERRORS as error:
         raise unreadable(path, _without_paths(str(error), path)) from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 from unittest.mock import patch
+from uuid import uuid4
 
 import azure.functions.servicebus as func
 import psycopg
@@ -57,10 +58,11 @@ AGED = {
 @dataclass
 class World:
     """Machine, janitors and their parts. `functions`: what takes the messages of each queue. `outside`: a connection of
-    the test's own, and `silver_container` a client. `elapsed`: simulated seconds since the start; `ended`: when no job
-    was open any more."""
+    the test's own; `bronze_container` and `silver_container`: clients. `elapsed`: simulated seconds since the start;
+    `ended`: when no job was open any more."""
 
     outside: psycopg.Connection[tuple[Any, ...]]
+    bronze_container: ContainerClient
     silver_container: ContainerClient
     effects: Effects
     broker: Broker
@@ -93,6 +95,14 @@ class World:
     def submit(self, blob_name: str, **params: Any) -> Job:
         given = {"blob_name": blob_name, "table_name": "t"} | params
         return self.client(lambda: Submissions(self.machine).submit("process_vector", given))[1]
+
+    @contextmanager
+    def bronze_blob(self, name: str, content: bytes) -> Iterator[str]:
+        """A file in a folder of its own, as long as it is needed."""
+        blob = f"{uuid4().hex}/{name}"
+        self.bronze_container.upload_blob(blob, content)
+        yield blob
+        self.bronze_container.delete_blob(blob)
 
     def unpublish(self, table_name: str) -> Job:
         given = {"table_name": table_name}
@@ -268,6 +278,7 @@ def opened(
         outside = stack.enter_context(psycopg.connect(url, autocommit=True))
         yield World(
             outside,
+            open_service(settings).get_container_client(settings.bronze_container),
             silver_container_of(settings),
             effects,
             broker,

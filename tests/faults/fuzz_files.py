@@ -181,6 +181,17 @@ def flip_bits(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def swap_characters(content: bytes, rng: random.Random) -> bytes:
+    """Digits for digits and letters for letters, near each other: a text stays well-formed and means another thing."""
+    changed = bytearray(content)
+    start = rng.randrange(len(changed))
+    for at in range(start, min(start + rng.randint(1, 60), len(changed))):
+        for kind in (b"0123456789", b"abcdefgxyz", b"ENPQXYZ"):
+            if changed[at] in kind and rng.random() < ANOTHER:
+                changed[at] = rng.choice(kind)
+    return bytes(changed)
+
+
 def put_number(content: bytes, rng: random.Random) -> bytes:
     size = rng.choice((1, 2, 4, 8))
     number = (rng.choice(NUMBERS) & ((1 << 8 * size) - 1)).to_bytes(size, "little")
@@ -228,7 +239,7 @@ def span(content: bytes, rng: random.Random) -> tuple[int, int]:
 Change = Callable[[bytes, random.Random], bytes]
 # A cut leaves little for the others, so it comes more seldom.
 CHANGES: tuple[Change, ...] = (
-    *(flip_bits, put_number, put_token, put_noise, drop_span, repeat_span, move_span),
-    *(flip_bits, put_number, put_token, put_noise, drop_span, repeat_span, move_span),
+    *(flip_bits, put_number, put_token, put_noise, drop_span, repeat_span, move_span) * 2,
+    *(swap_characters,) * 5,
     cut_end,
 )

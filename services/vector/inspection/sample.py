@@ -28,6 +28,8 @@ LARGEST_CHECKED = 800_000
 EXAMPLES, EXAMPLE_LENGTH = 3, 60
 LIKELY = 0.5
 _PLACE = re.compile(r"\[.*$")
+# A layer may have no row at all.
+_NO_WKB, _NO_TEXT = pa.array([], pa.binary()), pa.array([], pa.string())
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ class Sample:
 
     def check(self, target: str, options: GeometryOptions) -> Checked:
         """target: the type of the table's column. All at once: a batch or two."""
-        geometry = pa.concat_arrays([batch.geometry.cast(pa.binary()) for batch in self._kept])
-        reasons = pa.concat_arrays([reasons_of(batch) for batch in self._kept])
+        geometry = pa.concat_arrays([_NO_WKB, *(batch.geometry.cast(pa.binary()) for batch in self._kept)])
+        reasons = pa.concat_arrays([_NO_TEXT, *map(reasons_of, self._kept)])
         small = pc.fill_null(pc.less_equal(pc.binary_length(geometry), LARGEST_CHECKED), True)
         geometry, reasons = geometry.filter(small), reasons.filter(small)
         prepared = prepare_geometries(geometry, reasons, source_crs=self.source.crs_text, target=target, params=options)

@@ -1,8 +1,5 @@
-import http.server
 import stat
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas as gpd
@@ -53,37 +50,6 @@ def test_a_web_page_inside_a_description_is_harmless(tmp_path: Path) -> None:
     described = KML.format(PLACE.format("<description><![CDATA[<!DOCTYPE html><p>x</p>]]></description>"))
     source = read(write_text(tmp_path / "a.kml", '<?xml version="1.0" encoding="UTF-8"?>\n' + described))
     assert source.table["description"].to_pylist() == ["<!DOCTYPE html><p>x</p>"]
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server and the paths that were asked of it."""
-    asked: list[str] = []
-
-    class Recorder(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-
-
-def test_gdal_asks_no_server(listener: tuple[str, list[str]], tmp_path: Path) -> None:
-    url, asked = listener
-    for name in (f"/vsicurl/{url}/a.geojson", f"{url}/a.geojson", f"/vsicurl_streaming/{url}/a.gpkg"):
-        with pytest.raises(pyogrio.errors.DataSourceError):
-            pyogrio.read_info(name)
-    link = f"<NetworkLink><Link><href>{url}/a.kml</href></Link></NetworkLink>"
-    read(write_text(tmp_path / "a.kml", KML.format(PLACE.format("") + link)))
-    assert asked == []
 
 
 def shapefile(folder: Path, name: str = "roads") -> list[Path]:
