@@ -88,7 +88,9 @@ def data_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return [
         member
         for member in archive.infolist()
-        if not member.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in path_of(member).parts)
+        if member.filename
+        and not member.is_dir()
+        and not any(part.startswith((".", "__MACOSX")) for part in path_of(member).parts)
     ]
 
 

@@ -75,14 +75,14 @@ def _without_nan(values: pa.DoubleArray) -> pa.DoubleArray:
 def _to_text(values: pa.Array, tally: CastTally) -> pa.StringArray:
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         values = values.cast(pa.binary()).view(pa.string())
-    values = _readable(values.cast(pa.string()), tally)
+    values = readable(values.cast(pa.string()), tally)
     if not _holds_zero_byte(values):
         return values
     tally.stripped_nuls += pc.sum(pc.match_substring(values, "\0")).as_py() or 0
     return pc.replace_substring(values, "\0", "")
 
 
-def _readable(text: pa.StringArray, tally: CastTally) -> pa.StringArray:
+def readable(text: pa.StringArray, tally: CastTally) -> pa.StringArray:
     """GDAL hands on the bytes of a badly written file: those that are no UTF-8 become U+FFFD."""
     try:
         text.validate(full=True)
@@ -109,7 +109,7 @@ def _unquoted(values: pa.StringArray) -> pa.StringArray:
 def _to_json(values: pa.Array, tally: CastTally, *, are_json: bool) -> pa.StringArray:
     """JSON texts stay as they are, or become JSON strings where they are none; all other values are written out."""
     if are_json:
-        values = _readable(values.cast(pa.string()), tally)
+        values = readable(values.cast(pa.string()), tally)
         texts = [None if text is None else _json_text(text, tally) for text in values.to_pylist()]
     else:
         texts = [None if value is None else _dumped(value, tally) for value in values.to_pylist()]

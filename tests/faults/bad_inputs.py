@@ -237,6 +237,7 @@ def archives() -> dict[str, Bad]:
             "a zip of a CSV that nobody described": Bad(
                 "a.zip", zipped({"a.csv": b"x,y\n1,2\n"}), "geometry_columns_missing"
             ),
+            "a zip of a file without a name": Bad("a.zip", zipped({"": inner}), "archive_without_data"),
             "a zip of a folder of spaces": Bad("a.zip", zipped({" /": b""}), "archive_without_data"),
             "a kmz without a kml": Bad("a.kmz", zipped({"a.png": b"x"}), "archive_without_data"),
             "a shapefile whose .dbf is cut": Bad(

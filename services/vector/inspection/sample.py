@@ -15,6 +15,7 @@ import shapely
 
 from core.errors import InvalidInput
 from services.timing import Deadline, OutOfTime
+from services.vector.cells import CastTally, readable
 from services.vector.columns import ColumnPlan, aligned
 from services.vector.geometry import GeometryOptions, prepare_geometries
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
@@ -88,7 +89,7 @@ class Sample:
         for batch in self.survey.batches():
             self.batches += 1
             self.bytes += batch.attributes.nbytes + batch.geometry.nbytes
-            self.first = batch.attributes if self.first is None else self.first
+            self.first = readable_texts(batch.attributes) if self.first is None else self.first
             if self._kept_rows < CHECKED_ROWS and self._kept_bytes < CHECKED_BYTES:
                 self._kept.append(batch)
                 self._kept_rows += len(batch.geometry)
@@ -168,6 +169,14 @@ def bounds(ewkb: pa.BinaryArray) -> list[float] | None:
         return None
     found: list[float] = shapely.total_bounds(shapely.from_wkb(ewkb.to_numpy(zero_copy_only=False))).tolist()
     return found
+
+
+def readable_texts(attributes: pa.RecordBatch) -> pa.RecordBatch:
+    """As they would be loaded, where the bytes of a text are not what the file says they are."""
+    columns = [
+        readable(values, CastTally()) if pa.types.is_string(values.type) else values for values in attributes.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=attributes.schema)
 
 
 def examples_of(values: pa.Array) -> list[str]:

@@ -230,3 +230,11 @@ def test_a_tsv_is_looked_at_as_it_is_read(tmp_path: Path) -> None:
     path = write_text(tmp_path / "a.tsv", "lat\tlon\tname, first, second\n1\t2\ta, b, c\n")
     found = inspect_file(path, path.suffix, ReadOptions(lat_name="lat", lon_name="lon"), seconds=10)
     assert (found["delimiter"], found["refusals"]) == ("\t", [])
+
+
+def test_texts_that_are_not_in_the_declared_encoding_are_shown_as_they_would_be_loaded(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame({"name": ["xxxxxx"]}, geometry=[shapely.Point(1, 2)], crs=4326)
+    pyogrio.write_dataframe(frame, tmp_path / "a.shp", encoding="UTF-8")
+    table = tmp_path / "a.dbf"
+    table.write_bytes(table.read_bytes().replace(b"xxxxxx", b"Z\xfcrich"))
+    assert look(tmp_path / "a.shp")["columns"][0]["examples"] == ["Z\ufffdrich"]
