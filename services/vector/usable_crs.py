@@ -10,10 +10,11 @@ from services.vector.source import VectorSource
 
 def refuse_unusable_crs(source: VectorSource) -> None:
     """Raises InvalidInput("invalid_crs") for heights, for distances from the centre of the earth, for other planets."""
+    crs = source.crs
+    # One of heights may come with one of places.
+    usable = crs.is_geographic or crs.is_projected or not (crs.is_vertical or crs.is_geocentric)
     try:
-        usable = not (source.crs.is_vertical or source.crs.is_geocentric)
-        if usable:
-            projection(source.crs_text)
+        projection(source.crs_text)
     except ProjError:
         usable = False
     if not usable:

@@ -17,6 +17,12 @@ def test_a_crs_that_has_no_longitudes_is_refused_by_its_name(tmp_path: Path, crs
     assert crs in error.message
 
 
+@pytest.mark.parametrize("crs", ["EPSG:7405", "EPSG:4979", "+proj=ob_tran +o_proj=longlat +o_lat_p=30 +type=crs"])
+def test_a_crs_of_places_and_heights_or_of_turned_poles_is_used(tmp_path: Path, crs: str) -> None:
+    path = write_text(tmp_path / "a.csv", "x,y\n1,2\n")
+    assert len(read(path, lat_name="y", lon_name="x", source_crs=crs).wkb) == 1
+
+
 def test_one_that_the_file_declares_is_refused_until_the_right_one_is_given(tmp_path: Path) -> None:
     crs = {"type": "name", "properties": {"name": HEIGHTS}}
     path = write_geojson(tmp_path / "a.geojson", feature(point(1, 2)), crs=crs)
