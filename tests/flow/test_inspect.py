@@ -150,7 +150,7 @@ def test_a_bare_shapefile_is_looked_at_with_its_sidecars(flow: Flow, table: str)
         flow.replace(blob.removesuffix(".shp") + suffix, data)
     seen = flow.inspect({"blob_name": blob, "table_name": table})
     assert seen["source"]["encoding"] == {
-        "name": "UTF-8",
+        "name": "ISO-8859-1",
         "confidence": 1.0,
         "found_in": "declaration",
         "suspected": None,
