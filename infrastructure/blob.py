@@ -23,7 +23,8 @@ from core.errors import CredentialsExpired, InvalidInput, NotFound, Rejected, Tr
 from infrastructure.identity import credential
 
 Zone = Literal["bronze", "silver"]
-DOWNLOAD_CHUNK = 4 << 20
+# Two pieces of 8 MB at a time come twice as fast as one of 4; more and larger ones hardly faster, and are memory.
+DOWNLOAD_CHUNK, DOWNLOADS = 8 << 20, 2
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class BlobRepository:
     def download(self, name: str, path: Path, *, container: str | None = None, etag: str | None = None) -> None:
         """Stream the blob into a file. Raises InvalidInput "source_changed" when it is not the one with `etag`."""
         with translate_errors(name), path.open("wb") as file:
-            self._in(container).download_blob(name, **only(etag)).readinto(file)
+            self._in(container).download_blob(name, max_concurrency=DOWNLOADS, **only(etag)).readinto(file)
 
     def download_range(
         self, name: str, path: Path, offset: int, length: int, *, container: str | None = None, etag: str | None = None
