@@ -156,6 +156,7 @@ def write_countries(path: Path) -> None:
     with tarfile.open(next(folder.glob("*.tgz"))) as package:
         package.extractall(folder, filter="data")
     source = next(folder.rglob("map.geo.json"))
+    pyogrio.set_gdal_config_options({"OGR_GEOJSON_MAX_OBJ_SIZE": 0})
     countries = pyogrio.read_dataframe(source).explode(index_parts=False).reset_index(drop=True)
     rng = np.random.default_rng(SEED)
     frame = pandas.DataFrame(attributes(len(countries), rng))

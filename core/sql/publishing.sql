@@ -147,3 +147,11 @@ SELECT current_setting('server_version') AS postgres,
 
 -- pgstac_version
 SELECT pgstac.get_version() AS version;
+
+-- limit_lock_wait
+-- Longer than deadlock_timeout: that is when Postgres ends an autovacuum that is in the way.
+SELECT set_config(
+    'lock_timeout',
+    (1000 * extract(epoch FROM current_setting('deadlock_timeout')::interval) + 500)::int::text,
+    true
+);

@@ -1,5 +1,6 @@
 """The forked child: gives up what it does not need, calls one function, tells what came of it."""
 
+import gc
 import math
 import resource
 import signal
@@ -19,11 +20,14 @@ Function = Callable[[Message, Tell], Message]
 MOST_FILES = 256
 # The limit of processor time is a backstop: a reader may use more than one thread.
 THREADS = 2
+# Objects made between two looks for garbage cycles: the values of a file are many and make none.
+GARBAGE_THRESHOLD = 100_000
 
 
 def run(end: socket.socket, functions: Mapping[str, Function]) -> None:
     """Serve the one call that the channel brings."""
     channel = Channel(end)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         request = channel.receive()
         confine(request["memory_mb"], request["seconds"])

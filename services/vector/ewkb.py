@@ -37,9 +37,9 @@ _TARGET_CODES = {
     "MultiLineString": MULTILINESTRING,
     "MultiPolygon": MULTIPOLYGON,
 }
-_SINGLE_OF = {POINT: POINT, MULTIPOINT: POINT, MULTILINESTRING: LINESTRING, MULTIPOLYGON: POLYGON}
+_SINGLE_OF = {MULTIPOINT: POINT, MULTILINESTRING: LINESTRING, MULTIPOLYGON: POLYGON}
 _SRID_FLAG = 0x20000000
-_COORDINATE_BYTES = 16
+_COORDINATE_BYTES, _SRID_BYTES = 16, 4
 _POINT_BYTES = HEADER_BYTES + _COORDINATE_BYTES
 
 
@@ -72,6 +72,8 @@ def encode_ewkb(geometry: pa.BinaryArray, target: str, project: Projection | Non
     Raises UnexpectedLayout when a row is not what its header says.
     """
     raw, offsets = buffers(geometry)
+    if target == "Point":
+        return _encode_points(raw, offsets, project)
     is_multi = read_uint32(raw, offsets[:-1] + 1) != _SINGLE_OF[_TARGET_CODES[target]]
     runs = _coordinate_runs(raw, offsets, is_multi, _TARGET_CODES[target])
     in_coordinates = _alternating_mask(runs.start, _COORDINATE_BYTES * runs.count, len(raw))
@@ -92,10 +94,21 @@ def is_on_earth(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Mask:
     return on_earth
 
 
+def _encode_points(raw: Bytes, offsets: Positions, project: Projection | None) -> Encoded:
+    """All rows are of one length: a matrix of bytes."""
+    _require(bool((np.diff(offsets) == _POINT_BYTES).all()))
+    coordinates = np.ascontiguousarray(raw.reshape(-1, _POINT_BYTES)[:, HEADER_BYTES:]).view("<f8")
+    if project is not None:
+        coordinates = np.column_stack(project(coordinates[:, 0].copy(), coordinates[:, 1].copy()))
+    x, y = coordinates[:, 0], coordinates[:, 1]
+    out = np.empty((len(coordinates), HEADER_BYTES + _SRID_BYTES + _COORDINATE_BYTES), np.uint8)
+    out[:, : HEADER_BYTES + _SRID_BYTES] = _header(POINT)
+    out[:, HEADER_BYTES + _SRID_BYTES :] = coordinates.astype("<f8", copy=False).view(np.uint8)
+    ends = np.arange(len(out) + 1, dtype=np.int64) * out.shape[1]
+    return Encoded(from_buffers(out.ravel(), ends), np.isfinite(x) & np.isfinite(y), is_on_earth(x, y))
+
+
 def _coordinate_runs(raw: Bytes, offsets: Positions, is_multi: Mask, target: int) -> _Runs:
-    if target == POINT:
-        _require(bool((np.diff(offsets) == _POINT_BYTES).all()))
-        return _Runs(offsets[:-1] + HEADER_BYTES, np.ones(len(offsets) - 1, np.int64))
     if target == MULTIPOINT:
         return _multipoint_runs(raw, offsets, is_multi)
     return _walk(raw, offsets, is_multi, _SINGLE_OF[target])
@@ -195,10 +208,10 @@ def _all_in_row(holds: Mask, runs: _Runs, offsets: Positions) -> Mask:
 
 def _prefixed(raw: Bytes, offsets: Positions, is_multi: Mask, target: int) -> pa.BinaryArray:
     """Put the EWKB header before each row: in place of its own, or around the row where that is a single part."""
-    wraps = ~is_multi if target != POINT else np.zeros(len(is_multi), bool)
+    wraps = ~is_multi
     skipped = np.where(wraps, 0, HEADER_BYTES)
     body = np.diff(offsets) - skipped
-    header = np.where(wraps, HEADER_BYTES + 8, HEADER_BYTES + 4)
+    header = np.where(wraps, HEADER_BYTES + _SRID_BYTES + 4, HEADER_BYTES + _SRID_BYTES)
     out_offsets = np.concatenate([[0], np.cumsum(header + body)])
     out = np.empty(out_offsets[-1], np.uint8)
     source = raw[_alternating_mask(offsets[:-1] + skipped, body, len(raw))] if skipped.any() else raw
@@ -208,10 +221,16 @@ def _prefixed(raw: Bytes, offsets: Positions, is_multi: Mask, target: int) -> pa
 
 
 def _write_headers(out: Bytes, starts: Positions, wraps: Mask, target: int) -> None:
-    header = np.concatenate([np.ones(1, np.uint8), _uint32_bytes(np.array([target | _SRID_FLAG, SRID, 1], np.uint32))])
+    header = _header(target)
+    wrapping = np.concatenate([header, _uint32_bytes(np.ones(1, np.uint32))])
     plain, wrapped = starts[~wraps], starts[wraps]
-    out[plain[:, None] + np.arange(9)] = header[:9]
-    out[wrapped[:, None] + np.arange(13)] = header
+    out[plain[:, None] + np.arange(len(header))] = header
+    out[wrapped[:, None] + np.arange(len(wrapping))] = wrapping
+
+
+def _header(code: int) -> Bytes:
+    """Byte order, type and SRID."""
+    return np.concatenate([np.ones(1, np.uint8), _uint32_bytes(np.array([code | _SRID_FLAG, SRID], np.uint32))])
 
 
 def _uint32_bytes(values: Codes) -> Bytes:

@@ -44,11 +44,8 @@ def parse_features(part: Slice, first: int) -> list[Feature]:
         features = _FEATURES.decode(part.text)
     except _PARSE_ERRORS:
         return _one_by_one(part, first)
-    return features if all(map(_is_whole, features)) else _one_by_one(part, first)
-
-
-def _is_whole(feature: Feature) -> bool:
-    return feature.type == "Feature" and feature.properties is not msgspec.UNSET
+    are_whole = all(each.type == "Feature" and each.properties is not msgspec.UNSET for each in features)
+    return features if are_whole else _one_by_one(part, first)
 
 
 def _one_by_one(part: Slice, first: int) -> list[Feature]:

@@ -1,6 +1,6 @@
 """GeoJSON geometries to WKB, a batch at a time: their coordinates are read as one text, with no object per position."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -34,24 +34,26 @@ def to_wkb(geometries: Sequence[Geometry | None]) -> tuple[pa.BinaryArray, pa.St
     3D where a position of the geometry has a third number; later ones have no meaning (RFC 7946, 3.1.1).
     Reasons: `unreadable_geometry`, `unsupported_geometry_type`.
     """
-    rows: dict[str, list[int]] = {}
-    of_type: dict[str, list[Geometry]] = {}
-    for row, geometry in enumerate(geometries):
-        if geometry is not None:
-            rows.setdefault(geometry.type, []).append(row)
-            of_type.setdefault(geometry.type, []).append(geometry)
-    encoded = {type_: _of_type(type_, members) for type_, members in of_type.items()}
-    is_uniform = len(rows) == 1 and None not in geometries
-    wkb = encoded.popitem()[1] if is_uniform else _scattered(rows, encoded, len(geometries))
+    types = [None if geometry is None else geometry.type for geometry in geometries]
+    encoded = {
+        type_: _of_type(type_, [each for each in geometries if each is not None and each.type == type_])
+        for type_ in dict.fromkeys(types)
+        if type_ is not None
+    }
+    is_uniform = len(encoded) == 1 and None not in types
+    wkb = encoded.popitem()[1] if is_uniform else _scattered(types, encoded)
     return wkb, _reasons(geometries, wkb)
 
 
-def _scattered(rows: dict[str, list[int]], encoded: dict[str, pa.BinaryArray], count: int) -> pa.BinaryArray:
-    values: list[bytes | None] = [None] * count
-    for type_, of_type in rows.items():
-        for row, value in zip(of_type, encoded[type_].to_pylist(), strict=True):
-            values[row] = value
-    return pa.array(values, pa.binary())
+def _scattered(types: Sequence[str | None], encoded: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
+    """The geometries of each type in order -> those of all types in the rows' order, null where there is none."""
+    joined = pa.concat_arrays([pa.nulls(0, pa.binary()), *encoded.values()])
+    row_types = np.array(types, object)
+    places, first = np.full(len(types), -1), 0
+    for type_, members in encoded.items():
+        places[row_types == type_] = np.arange(first, first + len(members))
+        first += len(members)
+    return joined.take(pa.array(places, mask=places < 0))
 
 
 def _reasons(geometries: Sequence[Geometry | None], wkb: pa.BinaryArray) -> pa.StringArray | None:

@@ -67,7 +67,8 @@ class BraceScanner:
         at = np.flatnonzero(is_token)
         tokens = codes[at]
         is_quote = tokens == _QUOTE
-        in_string = (np.cumsum(is_quote) + self._in_string) % 2 == 1
+        # Only whether their number is odd matters, so it may wrap around.
+        in_string = ((np.cumsum(is_quote, dtype=np.uint8) + np.uint8(self._in_string)) & 1).view(bool)
         is_brace = ~is_quote & ~in_string
         steps = np.where(tokens[is_brace] == _OPENING, 1, -1)
         braces = Braces(

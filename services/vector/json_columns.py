@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -46,8 +47,9 @@ class JsonColumns:
         for name in present:
             self._columns.setdefault(name, _Column())
         _refuse_too_many(len(self._columns))
+        values_of = _transposed(rows, list(present))
         arrays = [
-            column.array([row.get(name) for row in rows]) if name in present else column.nulls(len(rows))
+            column.array(values_of[name]) if name in present else column.nulls(len(rows))
             for name, column in self._columns.items()
         ]
         for name, values in zip(self._columns, arrays, strict=True):
@@ -76,6 +78,17 @@ def _refuse_too_many(columns: int) -> None:
         )
 
 
+def _transposed(rows: Sequence[Row], names: list[str]) -> dict[str, Sequence[Any]]:
+    """By name the values of all rows, None where a row has none."""
+    # Of one name itemgetter gives the value, of several a tuple.
+    if len(names) < 2:
+        return {name: [row.get(name) for row in rows] for name in names}
+    try:
+        return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+    except KeyError:
+        return {name: [row.get(name) for row in rows] for name in names}
+
+
 def _record_batch(names: list[str], arrays: list[pa.Array], rows: int) -> pa.RecordBatch:
     """By way of a struct array: a record batch made without columns would forget how many rows it has."""
     if not arrays:
@@ -90,11 +103,13 @@ class _Column:
     kinds: set[type] = field(default_factory=set)
     largest: int = 0
 
-    def array(self, values: list[Any]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> pa.Array:
         """(n,) in the narrowest type that holds all values so far; those of a mixture as JSON."""
-        self.kinds |= set(map(type, values)) - {type(None)}
-        if int in self.kinds:
-            self.largest = max(self.largest, _largest_integer(values))
+        kinds = set(map(type, values))
+        self.kinds |= kinds - {type(None)}
+        if int in kinds:
+            integers = values if kinds == {int} else [value for value in values if type(value) is int]
+            self.largest = max(self.largest, abs(max(integers)), abs(min(integers)))
         stored = self._stored_type()
         if stored == _JSON:
             return pa.ExtensionArray.from_storage(_JSON, pa.array(map(_json_text, values), pa.string()))
@@ -129,11 +144,6 @@ def _integer_type(largest: int) -> pa.DataType:
         return pa.int64()
     digits = len(str(largest))
     return pa.decimal128(digits, 0) if digits <= _DECIMAL128_DIGITS else pa.string()
-
-
-def _largest_integer(values: list[Any]) -> int:
-    integers = [value for value in values if type(value) is int]
-    return max(abs(max(integers)), abs(min(integers))) if integers else 0
 
 
 def _json_text(value: Any) -> str | None:

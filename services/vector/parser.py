@@ -9,6 +9,7 @@ from core.models.results import ColumnInfo, ColumnNote, Memory, Renamed
 from core.models.vector import ProcessVectorParams
 from infrastructure.sandbox.child import Tell
 from infrastructure.sandbox.protocol import Message
+from services.one_behind import OneBehind
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunks import ChunkWriter
 from services.vector.columns import plan_columns
@@ -60,13 +61,13 @@ def signature(arguments: Message, _tell: Tell) -> Message:
 
 def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, watch: Stopwatch) -> int:
     def deliver(number: int, _path: Path) -> None:
-        # The time in which the worker takes the chunk is its own.
-        with watch.measured("waiting"):
-            tell(ChunkDone(number=number).model_dump())
+        tell(ChunkDone(number=number).model_dump())
 
-    with ChunkWriter(folder, deliver, rows) as writer:
+    # One batch is compressed and written, and at the end of a chunk handed to the worker, while the next one is read.
+    with ChunkWriter(folder, deliver, rows) as writer, OneBehind(writer.write) as writing:
         for batch in survey.batches():
-            writer.write(batch)
+            with watch.measured("waiting"):
+                writing.call(batch)
     return writer.chunks
 
 

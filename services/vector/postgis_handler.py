@@ -289,11 +289,11 @@ def index_statement(table: sql.Identifier, name: str, plan: IndexPlan) -> sql.Co
 
 def lock_patiently(tx: Transaction, table: sql.Identifier) -> None:
     """Raises InUse when readers leave no gap. New readers queue behind a waiting lock: so it waits shortly, lets
-    them pass, and tries again."""
+    them pass, and tries again. An autovacuum of the table gives way to who waits longer than deadlock_timeout."""
     for pause in LOCK_PAUSES:
         try:
             with tx.connection.transaction():
-                tx.run("SET LOCAL lock_timeout = '500ms'")
+                tx.run(publishing.limit_lock_wait)
                 tx.connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
                 tx.run("SET LOCAL lock_timeout TO DEFAULT")
                 return

@@ -21,6 +21,7 @@ from core.workflow import TaskContext
 from infrastructure.resources import Resources
 from infrastructure.sandbox import Crashed, OutOfMemory, TimedOut
 from infrastructure.sandbox.protocol import Message
+from services.one_behind import OneBehind
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunk_loader import ChunkLoader
 from services.vector.geometry import GeometryOptions
@@ -75,16 +76,21 @@ def parsed_source(
     prefix = f"{chunk_prefix(ctx.job_id, ctx.run)}{ctx.attempt}/"
     names: list[str] = []
 
-    def deliver(told: Message) -> None:
-        ctx.progress()
-        chunk = chunk_path(folder, ChunkDone.model_validate(told).number)
-        names.append(f"{prefix}{chunk.name}")
+    def put_away(chunk: Path, name: str) -> None:
         with watch.measured("chunk_write"):
-            resources.silver.write(names[-1], chunk)
+            resources.silver.write(name, chunk)
         chunk.unlink()
 
     request = ParseRequest(path=path, folder=folder, params=params).model_dump(mode="json")
-    with told_in_words(params, seconds):
+    with OneBehind(put_away) as putting_away, told_in_words(params, seconds):
+
+        def deliver(told: Message) -> None:
+            """The reader goes on while its chunk is put away, and waits when the one before still is."""
+            ctx.progress()
+            chunk = chunk_path(folder, ChunkDone.model_validate(told).number)
+            names.append(f"{prefix}{chunk.name}")
+            putting_away.call(chunk, names[-1])
+
         returned = resources.sandbox.call(PARSE, request, seconds=seconds, hear=deliver)
     return Parsed.model_validate(returned), names
 

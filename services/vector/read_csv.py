@@ -4,7 +4,7 @@ pyarrow's streaming reader: 5 times as fast as GDAL's CSV driver, and it invents
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from core.errors import InvalidInput
+from services.one_behind import one_ahead
 from services.vector.csv_decimals import DecimalColumns, decimal_columns
 from services.vector.csv_dialect import CSV_DELIMITERS, TSV_DELIMITERS
 from services.vector.csv_format import CsvFormat, read_csv_format
@@ -71,8 +72,8 @@ def text_batches(path: Path, layout: CsvFormat) -> Iterator[pa.RecordBatch]:
     """Record batches of strings, one block of the file each. Only an unquoted empty value is null."""
     ragged = _RaggedRow()
     try:
-        with _open_reader(path, layout, ragged) as reader:
-            for batch in reader:
+        with _open_reader(path, layout, ragged) as reader, closing(one_ahead(iter(reader))) as batches:
+            for batch in batches:
                 named = batch.rename_columns(list(layout.header))
                 if not layout.quotes_balance:
                     _refuse_swallowed_rows(named)

@@ -68,10 +68,11 @@ class _Reading:
     def _rows(self, features: list[Feature]) -> list[Row]:
         """The properties, with the feature's own id among them where it is no property."""
         rows: list[Row] = [feature.properties or {} for feature in features]
-        self._id_is_property |= any(_ID in row for row in rows)
         for row, feature in zip(rows, features, strict=True):
-            if feature.id is not None:
-                row.setdefault(_ID, feature.id)
+            if _ID in row:
+                self._id_is_property = True
+            elif feature.id is not None:
+                row[_ID] = feature.id
         return rows
 
     def completed(self, source: VectorSource) -> VectorSource:
