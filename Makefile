@@ -29,9 +29,9 @@ faults: setup ## inject faults by the thousand, for hours; SEEDS=500 RUNS=20 for
 fuzz: setup ## load thousands of files with bytes flipped, cut and moved; FUZZ_RUNS=500 for less
 	$(VENV)/python -m tests.faults.fuzz --runs $(FUZZ_RUNS)
 
-bench: setup ## recovery times, and the cost of a task from 100 to 10,000 in a stage
+bench: setup ## speed beside ogr2ogr and COPY, small jobs, growth, the cost of a task, recovery: a table, JSON and a picture
 	$(VENV)/python -m tests.faults.recovery
-	$(VENV)/python -m bench.many_tasks
+	$(VENV)/python -m bench
 
 bench-memory: setup ## load large files of each format and show the peak memory of every worker; MEGABYTES=200 for less
 	$(VENV)/python -m bench.memory --megabytes $(MEGABYTES)

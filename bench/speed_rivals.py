@@ -3,27 +3,32 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
 from azure.storage.blob import BlobClient
 from psycopg import sql
 
 from bench.speed_data import Dataset
+from bench.usage import Usage, watched
 from local.demo import client
 from local.stack import Stack
 
 SCHEMA = "geo"
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 1800.0
-SAMPLE_SECONDS = 0.1
+# As many as the local stack has workers.
+CONNECTIONS = 2
+BLOCK_BYTES = 1 << 20
+CHUNK_BYTES = """
+SELECT coalesce(sum((result ->> 'chunk_bytes')::bigint), 0)::bigint FROM app.tasks
+ WHERE job_id = %s AND task_type = 'process_vector_upload'
+"""
 STAGES = """
 SELECT stage, extract(epoch FROM max(finished_at) - min(started_at))::float8 AS seconds
   FROM app.tasks WHERE job_id = %s GROUP BY stage ORDER BY stage
@@ -32,13 +37,14 @@ SELECT stage, extract(epoch FROM max(finished_at) - min(started_at))::float8 AS 
 
 @dataclass
 class Run:
-    """seconds: wall time. steps: seconds of work by step; stages: wall time of each, by number. memory: peak resident
-    MB of the largest worker."""
+    """seconds: wall time. steps: seconds of work by step; stages: wall time of each, by number. blob_mb: through the
+    blob store, in either direction."""
 
     seconds: float
     steps: dict[str, float] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
-    memory: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    blob_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,21 +62,23 @@ class App:
             blob.upload_blob(file, overwrite=True, max_concurrency=4)
         return name
 
-    def load(self, data: Dataset, blob_name: str, table: str) -> Run:
-        request = {"blob_name": blob_name, "table_name": table, "schema": SCHEMA, "overwrite": True, **data.request}
-        # Another title is another job: what is loaded already is not loaded again.
-        request |= {"title": f"{data.name} {time.time_ns()}"}
-        with client(self.stack) as http, peak_memory(self.stack) as memory:
-            began = time.monotonic()
-            job = ended(http, accepted(http, request))
-            seconds = time.monotonic() - began
-        if job["status"] != "completed":
-            raise RuntimeError(f"{data.name}: {job['error']}")
-        return Run(seconds, job["result_data"]["seconds"], self.stages(job["job_id"]), memory[0])
+    def request(self, data: Dataset, blob_name: str, table: str) -> dict[str, Any]:
+        """With a title of its own: it is another job then, and what is loaded already is loaded again."""
+        named = {"blob_name": blob_name, "table_name": table, "schema": SCHEMA, "title": f"{table} {time.time_ns()}"}
+        return named | {"overwrite": True} | data.request
 
-    def stages(self, job_id: str) -> dict[str, float]:
+    def load(self, data: Dataset, blob_name: str, table: str) -> Run:
+        with client(self.stack) as http, watched(self.stack) as usage:
+            began = time.monotonic()
+            job = completed(http, accepted(http, self.request(data, blob_name, table)))
+            seconds = time.monotonic() - began
+        result, job_id = job["result_data"], job["job_id"]
         with psycopg.connect(self.stack.database_url) as connection:
-            return {str(stage): seconds for stage, seconds in connection.execute(STAGES, [job_id])}
+            stages = {str(stage): stage_seconds for stage, stage_seconds in connection.execute(STAGES, [job_id])}
+            [chunk_bytes] = connection.execute(CHUNK_BYTES, [job_id]).fetchone() or [0]
+        # A chunk is written and read.
+        blob_mb = (result["source"]["bytes"] + 2 * chunk_bytes) / 1e6
+        return Run(seconds, result["seconds"], stages, usage, round(blob_mb, 1))
 
 
 def accepted(http: httpx.Client, request: dict[str, Any]) -> str:
@@ -79,44 +87,17 @@ def accepted(http: httpx.Client, request: dict[str, Any]) -> str:
     return str(answer.json()["job_id"])
 
 
-def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
+def completed(http: httpx.Client, job_id: str) -> dict[str, Any]:
     began = time.monotonic()
     while (waited := time.monotonic() - began) < PATIENCE_SECONDS:
         job: dict[str, Any] = http.get(f"/api/jobs/status/{job_id}").raise_for_status().json()
-        if job["status"] in ("completed", "failed", "cancelled"):
+        if job["status"] == "completed":
             return job
+        if job["status"] in ("failed", "cancelled"):
+            raise RuntimeError(f"{job['status']}: {job['error']}")
         # Asking takes processor time, too: the larger the job, the longer the pause, within 1 % of the time.
         time.sleep(max(POLL_SECONDS, waited / 100))
     raise TimeoutError(job_id)
-
-
-@contextmanager
-def peak_memory(stack: Stack) -> Iterator[list[float]]:
-    """The peak of resident memory, MB, of the app's largest process while the context is open, as the only entry."""
-    peak, done = [0.0], Event()
-
-    def sample() -> None:
-        while not done.wait(SAMPLE_SECONDS):
-            peak[0] = max([peak[0], *resident(stack)])
-
-    thread = Thread(target=sample)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
-
-
-def resident(stack: Stack) -> Iterator[float]:
-    """MB of each process of the app."""
-    running = stack.app.running
-    if running is None:
-        return
-    with suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(running.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                yield process.memory_info().rss / 1e6
 
 
 @dataclass(frozen=True)
@@ -149,20 +130,13 @@ class Limit:
 
     def encode(self, table: str) -> Path:
         path = self.folder / f"{table}.copy"
-        with psycopg.connect(self.url) as connection, path.open("wb") as file:
-            statement = sql.SQL("COPY {} TO STDOUT (FORMAT BINARY)").format(sql.Identifier(SCHEMA, table))
-            with connection.cursor().copy(statement) as rows:
-                for block in rows:
-                    file.write(block)
+        copy_out(self.url, sql.Identifier(SCHEMA, table), path)
         return path
 
     def load(self, encoded: Path, like: str) -> Run:
         """`like` is the app's table, whose columns and compression the rows have."""
         target = sql.Identifier(SCHEMA, f"{like}_limit")
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(target))
-            create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING COMPRESSION)")
-            connection.execute(create.format(target, sql.Identifier(SCHEMA, like)))
+        make_like(self.url, target, like)
         name = target.as_string()
         script = [
             f"\\copy {name} FROM '{encoded}' (FORMAT BINARY)",
@@ -181,3 +155,56 @@ class Limit:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP TABLE {}").format(target))
         return Run(seconds)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """COPY BINARY of the app's own chunks, encoded already, on as many connections as there are workers."""
+
+    url: str
+    folder: Path
+
+    def encode(self, table: str) -> list[Path]:
+        with psycopg.connect(self.url) as connection:
+            query = sql.SQL("SELECT DISTINCT etl_batch_id FROM {} ORDER BY 1").format(sql.Identifier(SCHEMA, table))
+            batches = [batch for (batch,) in connection.execute(query)]
+        paths = [self.folder / f"{table}.{batch}.copy" for batch in batches]
+        for batch, path in zip(batches, paths, strict=True):
+            rows = sql.SQL("(SELECT * FROM {} WHERE etl_batch_id = {})").format(
+                sql.Identifier(SCHEMA, table), sql.Literal(batch)
+            )
+            copy_out(self.url, rows, path)
+        return paths
+
+    def load(self, encoded: Sequence[Path], like: str) -> Run:
+        target = sql.Identifier(SCHEMA, f"{like}_chunks")
+        make_like(self.url, target, like)
+        began = time.monotonic()
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(
+                pool.map(lambda mine: self.copy_in(mine, target), [encoded[n::CONNECTIONS] for n in range(CONNECTIONS)])
+            )
+        return Run(time.monotonic() - began)
+
+    def copy_in(self, paths: Sequence[Path], target: sql.Identifier) -> None:
+        """A transaction for each chunk, as the app has it."""
+        statement = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(target)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for path in paths:
+                with path.open("rb") as file, connection.cursor().copy(statement) as copy:
+                    while block := file.read(BLOCK_BYTES):
+                        copy.write(block)
+
+
+def make_like(url: str, target: sql.Identifier, like: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(target))
+        create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING COMPRESSION)")
+        connection.execute(create.format(target, sql.Identifier(SCHEMA, like)))
+
+
+def copy_out(url: str, what: sql.Composable, path: Path) -> None:
+    statement = sql.SQL("COPY {} TO STDOUT (FORMAT BINARY)").format(what)
+    with psycopg.connect(url) as connection, path.open("wb") as file, connection.cursor().copy(statement) as rows:
+        for block in rows:
+            file.write(block)

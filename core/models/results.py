@@ -102,6 +102,7 @@ class Uploaded(Changes):
     rows_loaded: int
     rows_deleted: int
     rejected: dict[str, int]
+    chunk_bytes: int
     memory_mb: Memory
     seconds: dict[str, float]
     rows_per_second: float

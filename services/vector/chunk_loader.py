@@ -35,8 +35,10 @@ class ChunkLoader:
         self._rejected: Counter[str] = Counter()
         self._rejects: list[Rejected] = []
         self._tally = CastTally()
+        self._bytes = 0
 
     def rows(self, content: bytes) -> Iterator[pa.RecordBatch]:
+        self._bytes = len(content)
         with Repairer() as repairer:
             for chunk in read_chunk(content):
                 with self._watch.measured("geometry"):
@@ -94,6 +96,7 @@ class ChunkLoader:
             rows_loaded=inserted,
             rows_deleted=deleted,
             rejected=dict(self._rejected),
+            chunk_bytes=self._bytes,
             **{name: self._counts[name] for name in COUNTED},
             **vars(self._tally),
             memory_mb=memory,

@@ -24,14 +24,13 @@ from tests.faults.boundaries_effects import Fault, Way
 from tests.faults.boundaries_source import effects_in, imports_in, unlisted_places, unwatched_doors
 
 JOB, TASK = "process_job_message > enter_stage", "process_task_message"
-PARSE = f"{TASK} > handle > process_vector_prepare > parsed_source"
 SWAP = f"{TASK} > complete_task > publish > _make_room > VectorToPostGISHandler"
 # Each with the number of times it is reached until then, in the first scenario.
 DANGEROUS = {
     "the tasks of a stage are written": (f"{JOB} > StateManager.start_stage: commit", 2),
     "half of a stage's messages are sent": (f"{JOB} > CoreMachine.dispatch: send full batch", 1),
     "a task is claimed": (f"{TASK} > StateManager.claim: commit", 2),
-    "a chunk is written": (f"{PARSE} > call > _listen > parsed_source.deliver: blob write", 2),
+    "a chunk is written": ("parsed_source.put_away: blob write", 2),
     "a batch is loaded": (f"{TASK} > handle > process_vector_upload: commit", 1),
     "the last task of a stage is completed": (f"{TASK} > StateManager.complete_task: commit", 4),
     "a job is sent to its next stage": (f"{TASK} > record > CoreMachine.send_job: bus send", 2),
