@@ -349,6 +349,42 @@ def test_a_table_in_use_is_not_waited_for_so_long_that_readers_pile_up(
     assert table(etl) == [(1, "new")]
 
 
+def test_an_autovacuum_gives_way_to_a_table_that_is_replaced(etl: Etl) -> None:
+    """A vacuum that would take hours, as of a large table on a busy server."""
+    etl.load(etl.put(CSV))
+    etl.submit(etl.put("name,lat,lon\nnew,1,2\n"), overwrite=True)
+    etl.until_stage(3)
+    slow = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+    always = "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0"
+    with psycopg.connect(etl.url, autocommit=True) as admin:
+        admin.execute(f"ALTER TABLE geo.t SET ({slow}, {always})")
+        # Pages to work through, a tenth of a second for each.
+        point = "ST_SetSRID(ST_Point(1, 2), 4326)"
+        admin.execute(
+            "INSERT INTO geo.t (id, etl_batch_id, name, geom)"  # noqa: S608
+            f" SELECT n + 1000, 0, 'x', {point} FROM generate_series(1, 100000) AS n"
+        )
+        admin.execute("DELETE FROM geo.t WHERE id > 1000")
+        try:
+            admin.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+            admin.execute("SELECT pg_reload_conf()")
+            wait_for_autovacuum(admin)
+        finally:
+            admin.execute("ALTER SYSTEM RESET autovacuum_naptime")
+            admin.execute("SELECT pg_reload_conf()")
+    etl.next_task()
+    assert table(etl) == [(1, "new")]
+    etl.finish()
+
+
+def wait_for_autovacuum(admin: psycopg.Connection) -> None:
+    at_work = "SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE '%geo.t'"
+    deadline = time.monotonic() + 60
+    while admin.execute(at_work).fetchone() is None:
+        assert time.monotonic() < deadline, "no autovacuum came"
+        time.sleep(0.1)
+
+
 def test_the_catalog_is_waited_for_also_when_a_table_is_replaced(etl: Etl) -> None:
     etl.load(etl.put(CSV))
     job = etl.submit(etl.put("name,lat,lon\nnew,1,2\n"), overwrite=True)
