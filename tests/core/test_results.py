@@ -62,6 +62,7 @@ def test_an_upload_whose_rows_do_not_add_up_is_refused() -> None:
         "repaired": 0,
         "promoted": 0,
         "flattened": 0,
+        "chunk_bytes": 1000,
         "memory_mb": Memory(after_load=1, after_write=1),
         "seconds": {},
         "rows_per_second": 1,
