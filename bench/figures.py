@@ -20,8 +20,8 @@ console = Console(highlight=False, width=160)
 
 @dataclass(frozen=True)
 class Figure:
-    """ratio: to be at least `at_least`, or at most `at_most`; better, what one would `go_for`. told: the figures that it
-    comes from, with their units."""
+    """ratio: to be at least `at_least`, or at most `at_most`; better, what one would `go_for`. told: the figures that
+    it comes from, with their units."""
 
     what: str
     ratio: float
@@ -95,5 +95,7 @@ def show(figures: Sequence[Figure]) -> None:
     table = Table("what", "ratio", "promised", "go for", "figures", "kept")
     for each in figures:
         kept = "yes" if each.kept else "NO"
-        table.add_row(each.what, f"{each.ratio:.2f}", each.promised, each.hoped, each.told, kept if each.promised else "")
+        table.add_row(
+            each.what, f"{each.ratio:.2f}", each.promised, each.hoped, each.told, kept if each.promised else ""
+        )
     console.print(table)

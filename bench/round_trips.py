@@ -90,7 +90,8 @@ class Counting:
             tasks, self.inbox.tasks = self.inbox.tasks, []
             by_task[message.stage] = [self.work_on(each) for each in tasks]
         job = self.machine.state.get_job(message.job_id)
-        assert job and job.status == "completed", job and job.error
+        assert job
+        assert job.status == "completed", job.error
         return Taken(self.trips.count - before, by_task, self.inbox.sent - sent_before)
 
     def work_on(self, message: Outgoing) -> int:
@@ -141,7 +142,9 @@ def tell(counts: Sequence[int]) -> str:
 def tasks(counting: Counting, many_tasks: int) -> list[Figure]:
     numbers = (FEW_TASKS, many_tasks)
     taken = [counting.work_off(MANY.name, {"n": number, "name": uuid4().hex}) for number in numbers]
-    trips, messages = ([getattr(one, name) / n for one, n in zip(taken, numbers, strict=True)] for name in ("in_all", "messages"))
+    trips, messages = (
+        [getattr(one, name) / n for one, n in zip(taken, numbers, strict=True)] for name in ("in_all", "messages")
+    )
     between = f"a stage of {many_tasks:,} / of {FEW_TASKS}"
     return [
         Figure(f"round trips for each task, {between}", trips[1] / trips[0], None, told_of(trips), at_most=1),
