@@ -11,12 +11,12 @@ STREAM = b"".join(kind + struct.pack("!i", 4 + len(body)) + body for kind, body 
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 64, len(STREAM)])
-def test_messages_are_found_however_the_stream_is_cut(size: int):
+def test_messages_are_found_however_the_stream_is_cut(size: int) -> None:
     reading = Reading()
     assert sum(reading.awaited(STREAM[at : at + size]) for at in range(0, len(STREAM), size)) == 3
 
 
-def test_every_wait_for_the_server_is_one_round_trip(database_url: str):
+def test_every_wait_for_the_server_is_one_round_trip(database_url: str) -> None:
     port = int(conninfo.conninfo_to_dict(database_url)["port"] or 5432)
     with counted(port) as trips:
         url = conninfo.make_conninfo(database_url, host=HOST, port=trips.port, sslmode="disable")
