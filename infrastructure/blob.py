@@ -186,7 +186,7 @@ def only(etag: str | None) -> dict[str, Any]:
 
 def block_id(number: int) -> str:
     """The ids of a blob's blocks must be of one length."""
-    return f"{number:05}"
+    return f"{number:06}"
 
 
 @contextmanager
