@@ -1,6 +1,5 @@
 """The app's calls, typed."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -140,7 +139,7 @@ class Client:
                 return
             rarer = 1.0 if job.progress != seen else rarer * BACKING_OFF
             seen = job.progress
-            time.sleep(min((retry_after(answer.headers) or 1.0) * rarer, RAREST_SECONDS))
+            self._app.sleep(min((retry_after(answer.headers) or 1.0) * rarer, RAREST_SECONDS))
 
     def wait(self, job_id: str) -> Job:
         """The completed job. Raises JobFailed, JobCancelled."""

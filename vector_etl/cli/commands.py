@@ -1,5 +1,6 @@
 """vector-etl: load vector files into PostGIS through a running app."""
 
+import shlex
 import sys
 import webbrowser
 from pathlib import Path
@@ -58,7 +59,7 @@ def load(
     )
     if not no_inspect:
         told = session.client.inspect(request)
-        refuse(session, told, told.refusals)
+        refuse(session, request.blob_name, told, told.refusals)
     conclude(session, session.client.submit(request), follow_it)
 
 
@@ -80,12 +81,12 @@ def inspect(
     told = session.client.inspect(request)
     # Who has no table in mind yet asks about the file alone.
     refusals = [refusal for refusal in told.refusals if table or refusal.parameter != "table_name"]
-    refuse(session, told, refusals)
+    refuse(session, request["blob_name"], told, refusals)
     if session.as_json:
         session.document(told.model_dump(mode="json"))
     else:
         tell_inspection(session.out, told, [])
-        session.say(f"The file can be loaded; it is there as --blob {request['blob_name']}")
+        session.say(f"It can be loaded, and is uploaded: give --blob {shlex.quote(request['blob_name'])} in its place.")
 
 
 @app.command()
@@ -204,7 +205,7 @@ def source(
     return {"blob_name": uploaded.blob_name, "container_name": uploaded.container_name}
 
 
-def refuse(session: Session, told: Inspection, refusals: list[Refusal]) -> None:
+def refuse(session: Session, blob_name: str, told: Inspection, refusals: list[Refusal]) -> None:
     """End here when the submission or the job would be refused."""
     if not refusals:
         return
@@ -212,6 +213,7 @@ def refuse(session: Session, told: Inspection, refusals: list[Refusal]) -> None:
         session.document(told.model_dump(mode="json"))
     else:
         tell_inspection(session.complaints, told, refusals)
+        session.say(f"The file is uploaded: give --blob {shlex.quote(blob_name)} in its place.")
     raise typer.Exit(Exit.REFUSED)
 
 

@@ -1,5 +1,6 @@
 """What people are told."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def remedies(error: ClientError) -> Iterable[str]:
     if isinstance(error, Unauthorized):
         yield KEY
     if isinstance(error, Unavailable):
-        yield "Nothing was changed; try again in a moment."
+        yield "Try again in a moment."
     if isinstance(error, ApiError) and (other := (error.problem.model_extra or {}).get("job_id")):
         yield f"Wait for that job: vector-etl status {other} --follow"
 
@@ -148,8 +149,8 @@ def tell_inspection(console: Console, told: Inspection, refusals: Sequence[Refus
     for refusal in refusals:
         console.print(f"[red]{refusal.code}[/] {escape(named(refusal.parameter))}{escape(refusal.message)}")
     proposed = (told.candidates or {}).get("proposed") or {}
-    options = " ".join(f"{option_of(name) or name} {value!r}" for name, value in proposed.items())
-    if refusals and options:
+    if any(refusal.parameter in proposed for refusal in refusals):
+        options = " ".join(f"{option_of(name) or name} {shlex.quote(str(value))}" for name, value in proposed.items())
         console.print(f"Perhaps: {options}", markup=False)
 
 
