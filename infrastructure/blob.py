@@ -121,14 +121,14 @@ class BlobRepository:
 
     def writing_url(self, name: str, until: datetime) -> str | None:
         """A URL whose holder may write this one blob until then: signed with a key of the managed identity, or with the
-        account's; None when the app holds neither."""
+        account's; None when the app holds neither, or the URL of the account does not tell its name."""
         blob = self._in(None).get_blob_client(name)
         with translate_errors(name):
             signing = self._signing_key(until)
-        if not signing:
+        if not signing or not blob.account_name:
             return None
         signature = generate_blob_sas(
-            str(blob.account_name),
+            blob.account_name,
             blob.container_name,
             blob.blob_name,
             permission=BlobSasPermissions(create=True, write=True),

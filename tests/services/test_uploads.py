@@ -1,5 +1,6 @@
 """Uploads that nobody submitted are removed."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from tests.infrastructure.conftest import UNUSED, settings_from
 
 
 @pytest.fixture
-def uploads(database: Database, blob_storage: str) -> Uploads:
+def uploads(database: Database, blob_storage: str) -> Iterator[Uploads]:
     settings = settings_from(UNUSED | database.settings | {"BLOB_CONNECTION_STRING": blob_storage})
     bronze, silver = (BlobRepository.for_zone(settings, zone) for zone in ("bronze", "silver"))
     bronze.delete_under("uploads/")
-    return Uploads(Resources(settings, PostgresDatabase(settings), bronze, silver, sandbox()))
+    opened = PostgresDatabase(settings)
+    yield Uploads(Resources(settings, opened, bronze, silver, sandbox()))
+    opened.close()
 
 
 def submitted(uploads: Uploads, blob_name: str) -> None:
