@@ -115,6 +115,8 @@ def test_a_failed_job_tells_why_and_how_to_go_on(vector_etl: CommandLine, failin
 
 def test_a_cancelled_job_has_an_exit_code_of_its_own(vector_etl: CommandLine, flow: Flow, table: str) -> None:
     job_id = flow.hello(n=1, message=table, failure_rate=1.0)
+    # Before the job fails by itself: a process takes its time to start. Twice is the same.
+    flow.http.post(f"/api/jobs/cancel/{job_id}")
     assert "cancelled" in vector_etl("cancel", job_id).stdout
     vector_etl("status", job_id, "--follow", exit_code=5)
 
