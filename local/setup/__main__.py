@@ -44,7 +44,8 @@ def install() -> None:
 def ingredients() -> str:
     """Changes with whatever decides what gets installed."""
     digest = hashlib.sha256()
-    for path in [*sorted(ROOT.glob("requirements*.txt")), *sorted(Path(__file__).parent.glob("*.py"))]:
+    requirements = [*sorted(ROOT.glob("requirements*.txt")), ROOT / "pyproject.toml"]
+    for path in [*requirements, *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
