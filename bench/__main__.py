@@ -5,7 +5,7 @@ import sys
 
 from bench.picture import draw
 
-PARTS = ("many_tasks", "orchestration", "throughput", "speed")
+PARTS = ("many_tasks", "orchestration", "throughput", "indexes", "speed")
 
 
 def main() -> int:

@@ -1,0 +1,242 @@
+"""What several connections bring to the building of indexes, and what `cluster: true` costs and brings to a query.
+
+    python -m bench.indexes [--repeat 3]
+
+On the local stack with two workers; the contenders take turns, medians. Writes bench/results/indexes.json and prints
+two tables.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from rich.console import Console
+from rich.table import Table
+
+from bench.speed import FOLDER, RESULTS, ROOT
+from bench.speed_data import Dataset, Maker
+from bench.speed_rivals import SCHEMA, App, Run, make_like
+from core.config import Settings
+from infrastructure.postgresql import PostgresDatabase
+from local.stack import Stack
+from services.vector.postgis_handler import (
+    BATCH_INDEX,
+    INDEX_CONNECTIONS,
+    PRIMARY_KEY,
+    SPATIAL_INDEX,
+    STAGING,
+    IndexPlan,
+    VectorToPostGISHandler,
+    staging_name,
+)
+
+CONNECTIONS = (1, 2, 3, 4)
+PLANS = [SPATIAL_INDEX, PRIMARY_KEY, BATCH_INDEX, *(IndexPlan(name, "btree", (name,)) for name in ("name", "height"))]
+# A run of no job.
+RUN = ("0" * 64, 1)
+STAGED = sql.Identifier(STAGING, staging_name(*RUN))
+BOXES = 200
+BOX_DEGREES = 0.05
+FILLER = sql.Identifier(SCHEMA, "bench_filler")
+# With a row of 1 KB each, more than the stack's shared buffers hold.
+FILLER_ROWS = 400_000
+Connection = psycopg.Connection[tuple[Any, ...]]
+Place = tuple[float, float]
+console = Console(highlight=False, width=160)
+
+
+@dataclass(frozen=True)
+class Built:
+    """seconds: by number of connections, for two indexes of attributes beside the usual ones, and ANALYZE."""
+
+    name: str
+    seconds: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a query for a box takes. pages: of table and index; read: those that the shared buffers did not have."""
+
+    rows: float
+    pages: float
+    read: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """A table in the order of its file, or along the curve. Seconds: from the request to the published table; of its
+    sorting; of its indexes; of the spatial one alone."""
+
+    name: str
+    cluster: bool
+    load: float
+    sort: float
+    index: float
+    gist: float
+    gist_mb: float
+    cold: Asked
+    warm: Asked
+
+
+def loaded(app: App, key: str, data: Dataset, repeat: int) -> dict[bool, list[Run]]:
+    """Without and with `cluster`, in turns. The first of each is not counted."""
+    blob = app.upload(data)
+    runs: dict[bool, list[Run]] = defaultdict(list)
+    for _ in range(repeat + 1):
+        for cluster in (False, True):
+            wanted = replace(data, request=data.request | {"cluster": cluster})
+            runs[cluster].append(app.load(wanted, blob, table_name(key, cluster)))
+    return {cluster: each[1:] for cluster, each in runs.items()}
+
+
+def table_name(key: str, cluster: bool) -> str:
+    return f"bench_{key}_{'curve' if cluster else 'file'}"
+
+
+def built(stack: Stack, connection: Connection, key: str, data: Dataset, repeat: int) -> Built:
+    """The app's own way to build them, on a staging table with the rows that it loaded."""
+    seconds: dict[int, list[float]] = defaultdict(list)
+    like = table_name(key, cluster=False)
+    make_like(stack.database_url, STAGED, like)
+    connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(STAGED, sql.Identifier(SCHEMA, like)))
+    with opened(stack) as handler:
+        for _ in range(repeat):
+            for connections in CONNECTIONS:
+                began = time.monotonic()
+                handler.build_indexes(*RUN, PLANS, connections)
+                seconds[connections].append(time.monotonic() - began)
+                for number in range(len(PLANS)):
+                    name = sql.Identifier(STAGING, f"{staging_name(*RUN)}_{number}")
+                    connection.execute(sql.SQL("DROP INDEX {}").format(name))
+    connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
+    return Built(data.name, {number: round(median(each), 3) for number, each in seconds.items()})
+
+
+@contextmanager
+def opened(stack: Stack) -> Iterator[VectorToPostGISHandler]:
+    database = PostgresDatabase(Settings(**stack.env))  # type: ignore[arg-type]
+    yield VectorToPostGISHandler(database)
+    database.close()
+
+
+def compared(connection: Connection, key: str, data: Dataset, runs: dict[bool, list[Run]]) -> list[Ordered]:
+    seconds: dict[bool, list[float]] = defaultdict(list)
+    for _ in runs[True]:
+        for cluster in runs:
+            seconds[cluster].append(reindexed(connection, table_name(key, cluster)))
+    places = some_places(connection, table_name(key, cluster=False))
+    return [
+        Ordered(
+            data.name,
+            cluster,
+            load=round(median(run.seconds for run in each), 2),
+            sort=round(median(run.steps.get("cluster", 0.0) for run in each), 2),
+            index=round(median(run.steps["index"] for run in each), 2),
+            gist=round(median(seconds[cluster]), 2),
+            gist_mb=size_mb(connection, f"{table_name(key, cluster)}_geom_idx"),
+            cold=asked(connection, table_name(key, cluster), places, cold=True),
+            warm=asked(connection, table_name(key, cluster), places, cold=False),
+        )
+        for cluster, each in runs.items()
+    ]
+
+
+def reindexed(connection: Connection, table: str) -> float:
+    """Seconds for the spatial index."""
+    began = time.monotonic()
+    connection.execute(sql.SQL("REINDEX INDEX {}").format(sql.Identifier(SCHEMA, f"{table}_geom_idx")))
+    return time.monotonic() - began
+
+
+def size_mb(connection: Connection, index: str) -> float:
+    [size] = connection.execute("SELECT pg_relation_size(%s::regclass)", [f"{SCHEMA}.{index}"]).fetchone() or (0,)
+    return round(size / 1e6, 1)
+
+
+def some_places(connection: Connection, table: str) -> list[Place]:
+    """Where rows are; the same every time."""
+    query = sql.SQL("SELECT ST_X(p), ST_Y(p) FROM (SELECT ST_PointOnSurface(geom) AS p FROM {} ORDER BY {}) AS t")
+    chosen = sql.SQL("hashint8(id) LIMIT {}").format(sql.Literal(BOXES))
+    return connection.execute(query.format(sql.Identifier(SCHEMA, table), chosen)).fetchall()  # type: ignore[return-value]
+
+
+def asked(connection: Connection, table: str, places: list[Place], *, cold: bool) -> Asked:
+    """Medians over boxes around the places. Cold for the server, whose buffers have another table; the system still has
+    the pages. Warm: the second time."""
+    if cold:
+        connection.execute("SELECT pg_prewarm(%s)", [FILLER.as_string()])
+    answers = [explained(connection, table, place) for place in places]
+    return Asked(*(round(median(column), 3) for column in zip(*answers, strict=True)))
+
+
+def explained(connection: Connection, table: str, place: Place) -> tuple[float, float, float, float]:
+    query = sql.SQL(
+        "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON)"
+        " SELECT * FROM {} WHERE geom && ST_Expand(ST_SetSRID(ST_Point({}, {}), 4326), {})"
+    ).format(sql.Identifier(SCHEMA, table), *map(sql.Literal, place), sql.Literal(BOX_DEGREES / 2))
+    [[[told]]] = connection.execute(query).fetchall()
+    plan = told["Plan"]
+    read = plan["Shared Read Blocks"]
+    return plan["Actual Rows"], read + plan["Shared Hit Blocks"], read, told["Execution Time"]
+
+
+def prepare(connection: Connection) -> None:
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(FILLER))
+    fill = sql.SQL("CREATE TABLE {} AS SELECT repeat('x', 1000) AS filler FROM generate_series(1, {})")
+    connection.execute(fill.format(FILLER, sql.Literal(FILLER_ROWS)))
+    connection.execute("SET maintenance_work_mem = '256MB'")
+
+
+def show(indexes: list[Built], orders: list[Ordered]) -> None:
+    table = Table("indexes, s", *(f"{number} connections" for number in CONNECTIONS), f"1 / {INDEX_CONNECTIONS}")
+    for built_ones in indexes:
+        seconds = built_ones.seconds
+        told = [f"{each:.2f}" for each in seconds.values()]
+        table.add_row(built_ones.name, *told, f"{seconds[1] / seconds[INDEX_CONNECTIONS]:.2f}")
+    console.print(table)
+    table = Table("rows stand", "load s", "sort", "indexes", "GiST", "MB", "box: rows", "pages", "cold ms", "warm ms")
+    for each in orders:
+        stand = f"{each.name}, " + ("along the curve" if each.cluster else "as in the file")
+        seconds_told = [f"{value:.2f}" for value in (each.load, each.sort, each.index, each.gist)]
+        box = [f"{value:.0f}" for value in (each.gist_mb, each.cold.rows, each.cold.pages)]
+        table.add_row(stand, *seconds_told, *box, f"{each.cold.ms:.2f}", f"{each.warm.ms:.2f}")
+    console.print(table)
+
+
+def main() -> int:
+    """0 when a box takes fewer pages of a table along the curve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3)
+    repeat: int = parser.parse_args().repeat
+    maker = Maker(FOLDER)
+    files = {"points": maker.points(2_000_000), "buildings": maker.buildings(500_000)}
+    with Stack(ROOT, "bench") as stack:
+        stack.start()
+        runs = {key: loaded(App(stack), key, data, repeat) for key, data in files.items()}
+        # Its janitors would wonder at a staging table of no job.
+        stack.app.stop()
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            prepare(connection)
+            indexes = [built(stack, connection, key, data, repeat) for key, data in files.items()]
+            orders = [each for key, data in files.items() for each in compared(connection, key, data, runs[key])]
+    show(indexes, orders)
+    RESULTS.mkdir(exist_ok=True)
+    told = {"indexes": [asdict(each) for each in indexes], "cluster": [asdict(each) for each in orders]}
+    (RESULTS / "indexes.json").write_text(json.dumps(told, indent=2) + "\n")
+    pairs = zip(orders[::2], orders[1::2], strict=True)
+    return 0 if all(curve.cold.pages < file.cold.pages for file, curve in pairs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
