@@ -45,7 +45,8 @@ PLANS = [SPATIAL_INDEX, PRIMARY_KEY, BATCH_INDEX, *(IndexPlan(name, "btree", (na
 RUN = ("0" * 64, 1)
 STAGED = sql.Identifier(STAGING, staging_name(*RUN))
 BOXES = 200
-BOX_DEGREES = 0.05
+# A map tile at zoom 12.
+BOX_DEGREES = 0.1
 FILLER = sql.Identifier(SCHEMA, "bench_filler")
 # With a row of 1 KB each, more than the stack's shared buffers hold.
 FILLER_ROWS = 400_000
@@ -159,6 +160,7 @@ def reindexed(connection: Connection, table: str) -> float:
 
 
 def size_mb(connection: Connection, index: str) -> float:
+    size: int
     [size] = connection.execute("SELECT pg_relation_size(%s::regclass)", [f"{SCHEMA}.{index}"]).fetchone() or (0,)
     return round(size / 1e6, 1)
 
@@ -167,7 +169,7 @@ def some_places(connection: Connection, table: str) -> list[Place]:
     """Where rows are; the same every time."""
     query = sql.SQL("SELECT ST_X(p), ST_Y(p) FROM (SELECT ST_PointOnSurface(geom) AS p FROM {} ORDER BY {}) AS t")
     chosen = sql.SQL("hashint8(id) LIMIT {}").format(sql.Literal(BOXES))
-    return connection.execute(query.format(sql.Identifier(SCHEMA, table), chosen)).fetchall()  # type: ignore[return-value]
+    return connection.execute(query.format(sql.Identifier(SCHEMA, table), chosen)).fetchall()
 
 
 def asked(connection: Connection, table: str, places: list[Place], *, cold: bool) -> Asked:
@@ -199,18 +201,18 @@ def prepare(connection: Connection) -> None:
 
 
 def show(indexes: list[Built], orders: list[Ordered]) -> None:
-    table = Table("indexes, s", *(f"{number} connections" for number in CONNECTIONS), f"1 / {INDEX_CONNECTIONS}")
-    for built_ones in indexes:
-        seconds = built_ones.seconds
-        told = [f"{each:.2f}" for each in seconds.values()]
-        table.add_row(built_ones.name, *told, f"{seconds[1] / seconds[INDEX_CONNECTIONS]:.2f}")
+    table = Table("indexes, s, by connections", *map(str, CONNECTIONS), f"1 / {INDEX_CONNECTIONS}")
+    for each in indexes:
+        seconds = each.seconds
+        ratio = seconds[1] / seconds[INDEX_CONNECTIONS]
+        table.add_row(each.name, *(f"{value:.2f}" for value in seconds.values()), f"{ratio:.2f}")
     console.print(table)
     table = Table("rows stand", "load s", "sort", "indexes", "GiST", "MB", "box: rows", "pages", "cold ms", "warm ms")
-    for each in orders:
-        stand = f"{each.name}, " + ("along the curve" if each.cluster else "as in the file")
-        seconds_told = [f"{value:.2f}" for value in (each.load, each.sort, each.index, each.gist)]
-        box = [f"{value:.0f}" for value in (each.gist_mb, each.cold.rows, each.cold.pages)]
-        table.add_row(stand, *seconds_told, *box, f"{each.cold.ms:.2f}", f"{each.warm.ms:.2f}")
+    for one in orders:
+        stand = f"{one.name}, " + ("along the curve" if one.cluster else "as in the file")
+        loading = [f"{value:.2f}" for value in (one.load, one.sort, one.index, one.gist)]
+        box = [f"{value:.0f}" for value in (one.gist_mb, one.cold.rows, one.cold.pages)]
+        table.add_row(stand, *loading, *box, f"{one.cold.ms:.2f}", f"{one.warm.ms:.2f}")
     console.print(table)
 
 

@@ -48,8 +48,8 @@ Interval = tuple[datetime, datetime]
 
 
 def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Published]:  # noqa: ARG001
-    """Sort and index the staging table, then publish it in the transaction that completes the task: readers see the whole
-    table with its metadata and STAC item, or what was there before."""
+    """Sort and index the staging table, then publish it in the transaction that completes the task: readers see the
+    whole table with its metadata and STAC item, or what was there before."""
     resources: Resources = ctx.resources
     params: ProcessVectorParams = ctx.params
     prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
