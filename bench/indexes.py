@@ -30,7 +30,7 @@ from infrastructure.postgresql import PostgresDatabase
 from local.stack import Stack
 from services.vector.postgis_handler import (
     BATCH_INDEX,
-    INDEX_CONNECTIONS,
+    CONNECTIONS,
     PRIMARY_KEY,
     SPATIAL_INDEX,
     STAGING,
@@ -39,7 +39,7 @@ from services.vector.postgis_handler import (
     staging_name,
 )
 
-CONNECTIONS = (1, 2, 3, 4)
+TRIED = (1, 2, 3, 4)
 PLANS = [SPATIAL_INDEX, PRIMARY_KEY, BATCH_INDEX, *(IndexPlan(name, "btree", (name,)) for name in ("name", "height"))]
 # A run of no job.
 RUN = ("0" * 64, 1)
@@ -57,7 +57,7 @@ console = Console(highlight=False, width=160)
 
 @dataclass(frozen=True)
 class Built:
-    """seconds: by number of connections, for two indexes of attributes beside the usual ones, and ANALYZE."""
+    """seconds: by number of connections, for two indexes of attributes beside the usual ones, and the count."""
 
     name: str
     seconds: dict[int, float]
@@ -112,7 +112,7 @@ def built(stack: Stack, connection: Connection, key: str, data: Dataset, repeat:
     connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(STAGED, sql.Identifier(SCHEMA, like)))
     with opened(stack) as handler:
         for _ in range(repeat):
-            for connections in CONNECTIONS:
+            for connections in TRIED:
                 began = time.monotonic()
                 handler.build_indexes(*RUN, PLANS, connections)
                 seconds[connections].append(time.monotonic() - began)
@@ -201,10 +201,10 @@ def prepare(connection: Connection) -> None:
 
 
 def show(indexes: list[Built], orders: list[Ordered]) -> None:
-    table = Table("indexes, s, by connections", *map(str, CONNECTIONS), f"1 / {INDEX_CONNECTIONS}")
+    table = Table("indexes, s, by connections", *map(str, TRIED), f"1 / {CONNECTIONS}")
     for each in indexes:
         seconds = each.seconds
-        ratio = seconds[1] / seconds[INDEX_CONNECTIONS]
+        ratio = seconds[1] / seconds[CONNECTIONS]
         table.add_row(each.name, *(f"{value:.2f}" for value in seconds.values()), f"{ratio:.2f}")
     console.print(table)
     table = Table("rows stand", "load s", "sort", "indexes", "GiST", "MB", "box: rows", "pages", "cold ms", "warm ms")

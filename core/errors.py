@@ -18,6 +18,10 @@ class AppError(Exception):
         self.message = message
         self.details = details or {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To be raised in another process: made anew from what it holds, whatever its class asks for."""
+        return type(self).__new__, (type(self), *self.args), vars(self)
+
 
 class InvalidInput(AppError):
     """What the user gave cannot be used. Names the parameter and the remedy where there is one; the message is the
