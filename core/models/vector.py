@@ -120,6 +120,7 @@ class ProcessVectorParams(Strict):
     converter_params: ConverterParams = ConverterParams()
     geometry_params: GeometryParams = GeometryParams()
     indexes: Indexes = Indexes()
+    cluster: bool = False
     overwrite: bool = False
     title: Text | None = None
     description: Text | None = None

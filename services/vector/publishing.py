@@ -49,8 +49,8 @@ Interval = tuple[datetime, datetime]
 
 
 def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Published]:  # noqa: ARG001
-    """Index the staging table, then publish it in the transaction that completes the task: readers see the whole
-    table with its metadata and STAC item, or what was there before."""
+    """Sort and index the staging table, then publish it in the transaction that completes the task: readers see the
+    whole table with its metadata and STAC item, or what was there before."""
     resources: Resources = ctx.resources
     params: ProcessVectorParams = ctx.params
     prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
@@ -59,6 +59,10 @@ def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Publ
     plans = index_plans(params)
     handler = VectorToPostGISHandler(resources.database)
     watch = Stopwatch()
+    if params.cluster:
+        with watch.measured("cluster"):
+            handler.cluster(ctx.job_id, ctx.run, ctx.hold)
+        ctx.progress()
     with watch.measured("index"):
         measured = handler.build_indexes(ctx.job_id, ctx.run, plans)
     bbox = balanced(measured, receipt)

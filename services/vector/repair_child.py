@@ -1,8 +1,8 @@
 """The process that checks and repairs geometries which may take forever, or all memory: `python -m` this module.
 
 It ends itself: the kernel kills it when the processor time for a geometry is used up, whatever GEOS is doing, and
-whether or not the process that asked still lives. A request is REQUEST and the WKB; an answer is ANSWER and its payload; after INVALID
-comes another one.
+whether or not the process that asked still lives. A request is REQUEST and the WKB; an answer is ANSWER and its
+payload; after INVALID comes another one.
 """
 
 import resource
