@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import azure.functions as func
+
 from core.config import settings
 
 AUTHORITY = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
@@ -29,6 +31,11 @@ def api_base(url: str, headers: Mapping[str, str]) -> str:
         authority = f"{authority}:{port}"
     prefix = (forwarded(headers, "prefix", PREFIX) or "").rstrip("/")
     return f"{scheme}://{authority or called.netloc}{prefix}{config.route_prefix}"
+
+
+def base_of(req: func.HttpRequest) -> str:
+    """`api_base`, for a request."""
+    return api_base(req.url, {name.lower(): value for name, value in req.headers.items()})
 
 
 def forwarded(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient
+from triggers.addresses import base_of
 
 log = logging.getLogger(__name__)
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
@@ -147,6 +148,5 @@ def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int, l
 
 
 def job_url(req: func.HttpRequest, endpoint: str, job_id: str) -> str:
-    """Beside the URL of a jobs endpoint that was called, so that it holds behind a proxy too."""
-    base = req.url.split("?")[0].rsplit("/jobs/", 1)[0]
-    return f"{base}/jobs/{endpoint}/{job_id}"
+    """As the client reaches the app, so that it holds behind a proxy too."""
+    return f"{base_of(req)}/jobs/{endpoint}/{job_id}"

@@ -4,12 +4,13 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import azure.functions as func
 
 from core.config import settings
 from triggers.addresses import api_base
+from triggers.serving.query import handed_on
 from triggers.wiring import resources
 
 Scope = MutableMapping[str, Any]
@@ -18,6 +19,7 @@ Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+KEY_HEADER = "x-functions-key"
 PAGES = ("text/html", "application/xhtml+xml")
 
 
@@ -35,7 +37,8 @@ class Mount:
 
     async def answer(self, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         middleware = self._started or await self._start()
-        return await middleware.handle_async(req, context)
+        answer: func.HttpResponse = await middleware.handle_async(req, context)
+        return answer
 
     async def _start(self) -> func.AsgiMiddleware:
         async with self._starting:
@@ -75,21 +78,9 @@ class Addressed:
             "root_path": public.path,
             "path": public.path + rest,
             "raw_path": (public.path + rest).encode(),
-            "query_string": without_key(scope["query_string"], headers),
+            "query_string": handed_on(scope["query_string"], key_in_header=KEY_HEADER in headers),
             "headers": list(headers_for(headers, public.netloc)),
         }
-
-
-def without_key(query: bytes, headers: dict[str, str]) -> bytes:
-    """A function key given as `code` is no filter for a column of that name. Beside a key in the header it is."""
-    if "x-functions-key" in headers:
-        return query
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return (
-        query
-        if all(name != "code" for name, _ in pairs)
-        else urlencode([(name, value) for name, value in pairs if name != "code"]).encode()
-    )
 
 
 def headers_for(headers: dict[str, str], host: str) -> Iterator[Header]:

@@ -17,6 +17,10 @@ from triggers.http import PROBLEM, problem_body, problem_headers, status_of
 log = logging.getLogger(__name__)
 Translation = Callable[[Any], AppError]
 METHOD_NOT_ALLOWED = 405
+# The SQLSTATE class of what exceeds a limit of the program, as a filter that nests too deeply does.
+TOO_COMPLEX = "54"
+# What PostGIS says of parameters that it cannot use, having nothing better.
+POSTGIS = "XX000"
 
 
 def tell_problems(app: FastAPI, others: dict[type[Exception], Translation]) -> None:
@@ -78,10 +82,15 @@ def translated(error: asyncpg.PostgresError) -> AppError:
         return Transient("the database could not do it just now, or not in time", code="database_busy")
     if state.startswith(AWAY):
         return Unavailable("the database does not answer")
-    if state.startswith(REFUSED):
-        message = "a value is not what its column or function takes" if state.startswith("22") else str(error)
-        return InvalidInput("invalid_parameter", f"{message}.")
+    if state.startswith((*REFUSED, TOO_COMPLEX, POSTGIS)):
+        log.info("the database refused to read", exc_info=error)
+        message = "a value is not what its column or function takes" if state.startswith("22") else error.message
+        return InvalidInput("invalid_parameter", sentence(message))
     return AppError("the database could not answer", code="database_error")
+
+
+def sentence(text: object) -> str:
+    return f"{text}".rstrip(".") + "."
 
 
 def unreachable(_error: Exception) -> AppError:
@@ -91,4 +100,4 @@ def unreachable(_error: Exception) -> AppError:
 def unreadable(error: ValueError) -> AppError:
     """The libraries parse what the request says, and let the errors of parsers through."""
     log.info("a request could not be read", exc_info=error)
-    return InvalidInput("invalid_parameter", f"a parameter cannot be read: {error}.")
+    return InvalidInput("invalid_parameter", sentence(f"a parameter cannot be read: {error}"))

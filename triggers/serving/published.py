@@ -9,7 +9,7 @@ from tipg.collections import Catalog, Collection, CollectionList, Column, PgColl
 from tipg.dependencies import CollectionsParams, bbox_query, datetime_query
 
 from core.config import settings
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.sql import serving
 
 # As tipg's own catalog calls them.
@@ -19,6 +19,17 @@ TYPES = {
     "timestamp with time zone": "timestamptz",
     "timestamp without time zone": "timestamp",
 }
+
+
+class PublishedTable(PgCollection):
+    def cql_where(self, *given: Any, **filters: Any) -> Any:
+        """cql2 raises bare exceptions for what cannot be told as CQL2: numbers that are none, or too large."""
+        try:
+            return super().cql_where(*given, **filters)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            raise InvalidInput("invalid_parameter", f"a filter cannot be read: {error}.") from error
 
 
 async def published_collection(
@@ -38,22 +49,22 @@ async def published_collections(
     limit: Annotated[int | None, Query(ge=0, le=1000)] = None,
     offset: Annotated[int | None, Query(ge=0)] = None,
 ) -> CollectionList:
-    catalog = {collection.id: collection for collection in await collections(request)}
+    catalog: dict[str, Collection] = {collection.id: collection for collection in await collections(request)}
     # tipg's function takes the catalog from here; nothing comes between these two lines.
     request.app.state.collection_catalog = Catalog(collections=catalog, last_updated=datetime.now())  # noqa: DTZ005
     return CollectionsParams(request, bbox, interval, kind, limit, offset)
 
 
-async def collections(request: Request, name: str | None = None) -> list[PgCollection]:
+async def collections(request: Request, name: str | None = None) -> list[PublishedTable]:
     async with request.app.state.pool.acquire() as connection:
         rows = await connection.fetch(serving.published_tables, list(settings().allowed_schemas), name)
     return [collection_of(row) for row in rows]
 
 
-def collection_of(row: Any) -> PgCollection:
+def collection_of(row: Any) -> PublishedTable:
     name = f"{row['schema_name']}.{row['table_name']}"
     columns = {column.name: column for column in columns_of(row)}
-    return PgCollection(
+    return PublishedTable(
         type="Table",
         id=name,
         schema=row["schema_name"],
