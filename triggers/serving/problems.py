@@ -17,10 +17,8 @@ from triggers.http import PROBLEM, problem_body, problem_headers, status_of
 log = logging.getLogger(__name__)
 Translation = Callable[[Any], AppError]
 METHOD_NOT_ALLOWED = 405
-# The SQLSTATE class of what exceeds a limit of the program, as a filter that nests too deeply does.
-TOO_COMPLEX = "54"
-# What PostGIS says of parameters that it cannot use, having nothing better.
-POSTGIS = "XX000"
+# SQLSTATEs of parameters that cannot be used: too complex; what pgSTAC raises; what PostGIS raises.
+UNUSABLE = ("54", "P0001", "XX000")
 
 
 def tell_problems(app: FastAPI, others: dict[type[Exception], Translation]) -> None:
@@ -82,7 +80,7 @@ def translated(error: asyncpg.PostgresError) -> AppError:
         return Transient("the database could not do it just now, or not in time", code="database_busy")
     if state.startswith(AWAY):
         return Unavailable("the database does not answer")
-    if state.startswith((*REFUSED, TOO_COMPLEX, POSTGIS)):
+    if state.startswith((*REFUSED, *UNUSABLE)):
         log.info("the database refused to read", exc_info=error)
         message = "a value is not what its column or function takes" if state.startswith("22") else error.message
         return InvalidInput("invalid_parameter", sentence(message))

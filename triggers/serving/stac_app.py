@@ -53,15 +53,16 @@ class Client(CoreCrudClient):  # type: ignore[misc]  # untyped
         """stac-fastapi resolves the links of an item, but not the hrefs of its assets."""
         found = await super()._search_base(search_request, request=request)
         for item in found["features"]:
-            resolve_assets(item)
+            resolve_assets(item, str(request.base_url))
         return found
 
 
-def resolve_assets(item: dict[str, Any]) -> None:
-    """As the STAC specification says, against the item's own link."""
-    own = next((link["href"] for link in item.get("links", ()) if link["rel"] == "self"), None)
-    for asset in item.get("assets", {}).values() if own else ():
-        asset["href"] = urljoin(own, asset["href"])
+def resolve_assets(item: dict[str, Any], base: str) -> None:
+    """As the STAC specification says, against the item's own address."""
+    own = urljoin(base, f"collections/{item.get('collection')}/items/{item.get('id')}")
+    for asset in item.get("assets", {}).values():
+        if "href" in asset:
+            asset["href"] = urljoin(own, asset["href"])
 
 
 def create_app() -> FastAPI:
