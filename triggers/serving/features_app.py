@@ -1,53 +1,28 @@
 """OGC API Features, and OGC API Tiles with vector tiles, of the published tables: tipg on our catalog."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import chain
-from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette_cramjam.middleware import CompressionMiddleware
-from tipg import errors, factory, model
-from tipg.dependencies import filter_query
-from tipg.factory import COMMON_CONFORMS, Endpoints, create_csv_rows
+from tipg import errors, model
+from tipg.factory import COMMON_CONFORMS, Endpoints
 from tipg.resources.enums import MediaType
 
 from core.config import settings
 from core.errors import InvalidInput, NotFound
 from infrastructure.read_pool import read_pool
-from triggers.serving.filters import published_filter
+from triggers.serving import tipg_adapted
 from triggers.serving.openapi import serve_openapi
 from triggers.serving.problems import sentence, tell_problems
-from triggers.serving.published import published_collection, published_collections
 
 TITLE = "Published tables"
 
 
-def csv_rows(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """As tipg's, which fails when there is no row."""
-    first = next(rows, None)
-    return create_csv_rows(chain([first], rows)) if first else iter(())
-
-
-factory.create_csv_rows = csv_rows  # type: ignore[assignment]
-
-
 def create_app() -> FastAPI:
     app = FastAPI(title=TITLE, openapi_url=None, docs_url=None, redoc_url=None, lifespan=with_pool)
-    # FastAPI awaits them, whatever tipg says of their type.
-    catalog: dict[str, Any] = {
-        "collection_dependency": published_collection,
-        "collections_dependency": published_collections,
-    }
-    endpoints = Endpoints(
-        **catalog,
-        title=TITLE,
-        with_tiles_viewer=False,
-        # Its landing page links to pages that load from a CDN.
-        with_common=False,
-    )
+    endpoints = tipg_adapted.endpoints(TITLE)
     app.include_router(endpoints.router)
-    app.dependency_overrides[filter_query] = published_filter
     add_common(app, endpoints)
     serve_openapi(app)
     tell_problems(
