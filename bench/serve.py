@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,13 +104,11 @@ def box(lon: float, lat: float, half: float = 0.2) -> str:
 def measure(case: Case, app: httpx.Client, alone: httpx.Client) -> Measured:
     measured = Measured(case)
     for number, path in enumerate(case.paths):
-        asked: list[Callable[[], None]] = [
-            lambda path=path: measured.sizes.append(timed(app, path, measured.app)),  # type: ignore[misc]
-            lambda path=path: timed(alone, path, measured.alone) and None,  # type: ignore[misc]
-        ]
-        # The first to ask brings the pages of the table into memory: each is it as often.
-        for ask in asked if number % 2 else reversed(asked):
-            ask()
+        turns = [(app, measured.app), (alone, measured.alone)]
+        # The first to ask brings the rows into memory: each is it as often.
+        for http, seconds in turns if number % 2 else reversed(turns):
+            size = timed(http, path, seconds)
+        measured.sizes.append(size)
     return measured
 
 

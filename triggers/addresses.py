@@ -6,21 +6,20 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
-from core.config import settings
+from core.config import Settings, settings
 
 AUTHORITY = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
-PREFIX = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+PREFIX = re.compile(r"(/[\w~-][\w.~-]*)*/?", re.ASCII)
 USUAL_PORTS = {"http": "80", "https": "443"}
 
 
-def api_base(url: str, headers: Mapping[str, str]) -> str:
+def api_base(url: str, headers: Mapping[str, str], config: Settings) -> str:
     """What comes before a route: https://HOST/api, no slash at its end.
 
     PUBLIC_BASE_URL where it is set. Else where the request went: X-Forwarded-Proto, -Host, -Port and -Prefix of the
     outermost proxy win over the URL that the host gives, and what is no scheme, host or path among them is ignored.
     headers: names in lower case.
     """
-    config = settings()
     if config.public_base_url:
         return config.public_base_url
     called = urlsplit(url)
@@ -35,7 +34,7 @@ def api_base(url: str, headers: Mapping[str, str]) -> str:
 
 def base_of(req: func.HttpRequest) -> str:
     """`api_base`, for a request."""
-    return api_base(req.url, {name.lower(): value for name, value in req.headers.items()})
+    return api_base(req.url, {name.lower(): value for name, value in req.headers.items()}, settings())
 
 
 def forwarded(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str | None:

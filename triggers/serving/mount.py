@@ -70,7 +70,7 @@ class Addressed:
     def address(self, scope: Scope) -> Scope:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         called = f"{scope['scheme']}://{headers.get('host', 'localhost')}"
-        public = urlsplit(f"{api_base(called, headers)}/{self.segment}")
+        public = urlsplit(f"{api_base(called, headers, settings())}/{self.segment}")
         rest = scope["path"][len(f"{settings().route_prefix}/{self.segment}") :] or "/"
         return {
             "scheme": public.scheme,

@@ -15,8 +15,10 @@ from tipg.factory import Endpoints, create_csv_rows
 from triggers.serving.filters import published_filter
 from triggers.serving.published import published_collection, published_collections
 
-PARSERS = ("OutputType", "ItemsOutputType", "QueryablesOutputType", "TileParams", "bbox_query")
-PARSERS += ("datetime_query", "ids_query", "properties_query", "sortby_query")
+PARSERS = (
+    *("OutputType", "ItemsOutputType", "QueryablesOutputType", "TileParams"),
+    *("bbox_query", "datetime_query", "ids_query", "properties_query", "sortby_query"),
+)
 
 
 class Grids(TileMatrixSets):
@@ -64,7 +66,10 @@ def at_once(parser: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
-factory.create_csv_rows = csv_rows  # type: ignore[assignment]
-factory.filter_query = published_filter  # type: ignore[assignment]
-for name in PARSERS:
-    setattr(factory, name, at_once(getattr(factory, name)))
+REPLACED = {
+    "create_csv_rows": csv_rows,
+    "filter_query": published_filter,
+    **{name: at_once(getattr(factory, name)) for name in PARSERS},
+}
+for name, part in REPLACED.items():
+    setattr(factory, name, part)
