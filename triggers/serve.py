@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from core.config import settings
-from triggers.http import async_edge
+from triggers.http import async_edge, json_object
 from triggers.serving.mount import Mount
 
 bp = func.Blueprint()
@@ -23,4 +23,7 @@ async def features(req: func.HttpRequest, context: func.Context) -> func.HttpRes
 @bp.route(route="stac/{*path}", methods=["GET", "POST"], auth_level=READERS)
 @async_edge
 async def stac(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    if req.method == "POST":
+        # The search's own model fails on what is no object.
+        json_object(req)
     return await STAC.answer(req, context)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pystac
 import pytest
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from pystac_client import Client
 
 from tests.flow.flow import Flow
@@ -23,7 +24,6 @@ AROUND: dict[str, Any] = {
     "type": "Polygon",
     "coordinates": [[[-58, -52], [-57, -52], [-57, -51], [-58, -51], [-58, -52]]],
 }
-# Run as the tool is, but with pystac's copy of the schemas, which would be fetched.
 VALIDATOR = Path(sys.executable).with_name("stac-api-validator")
 
 
@@ -62,7 +62,7 @@ def test_the_served_item_and_its_collection_are_valid(flow: Flow, stanley: str) 
     item = validated(flow.http.get(f"{ITEMS}/geo.{stanley}").json())
     assert isinstance(item, pystac.Item)
     told = flow.http.get("/api/stac/collections/system-vectors").json()
-    assert pystac.Collection.from_dict(told).validate_all is not None
+    JsonSchemaSTACValidator().validate_core(told, pystac.STACObjectType.COLLECTION, told["stac_version"])
 
 
 def test_the_catalog_knows_no_host(flow: Flow, stanley: str) -> None:
@@ -113,7 +113,7 @@ def test_bad_input_is_the_requests_fault(flow: Flow, asked: str) -> None:
     answer = flow.http.get(f"/api/stac/search?{asked}")
     assert answer.status_code == 400, answer.text
     assert answer.json()["code"] in ("invalid_parameter", "invalid_parameters", "invalid_text")
-    assert answer.json()["description"]
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ OPERATOR = re.compile(r"[(+*/^%-]|\bnot\b", re.IGNORECASE)
 def handed_on(query: bytes, *, key_in_header: bool) -> bytes:
     """Without a function key: it is no filter for a column named `code`. Beside a key in the header, `code` is one.
 
-    Raises InvalidInput for a NUL, for a filter that is nested too deeply to be parsed, and for the libraries' HTML pages,
-    which would load from a CDN.
+    Raises InvalidInput for a NUL, for a filter that is nested too deeply to be parsed, and for the libraries' HTML
+    pages, which would load from a CDN.
     """
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     for name, value in pairs:

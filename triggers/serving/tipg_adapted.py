@@ -21,6 +21,10 @@ PARSERS = (
 )
 
 
+# The grid of every web map, and that of longitude and latitude: their tiles hold for the whole world.
+GRIDS = ("WebMercatorQuad", "WorldCRS84Quad")
+
+
 class Grids(TileMatrixSets):
     """morecantile copies a grid each time, with all its levels, which takes as long as a small tile does."""
 
@@ -43,7 +47,7 @@ def endpoints(title: str) -> Endpoints:
     return Endpoints(
         **catalog,
         title=title,
-        supported_tms=Grids(dict(grids.tilematrixsets)),
+        supported_tms=Grids({name: grids.tilematrixsets[name] for name in GRIDS}),
         # The viewer and the landing page load from a CDN.
         with_tiles_viewer=False,
         with_common=False,
