@@ -78,7 +78,8 @@ def links(told: Any) -> Iterator[tuple[str, str]]:
 
 def crawled(http: httpx.Client, start: str, fill: dict[str, str], ours: str) -> dict[str, int]:
     """The status of every address that is reached from the first. fill: what stands for the parts of a template."""
-    waiting, seen = [("GET", start)], {}
+    waiting = [("GET", start)]
+    seen: dict[str, int] = {}
     while waiting:
         method, address = waiting.pop()
         for name, value in fill.items():

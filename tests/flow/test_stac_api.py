@@ -24,7 +24,7 @@ AROUND: dict[str, Any] = {
     "type": "Polygon",
     "coordinates": [[[-58, -52], [-57, -52], [-57, -51], [-58, -51], [-58, -52]]],
 }
-VALIDATOR = Path(sys.executable).with_name("stac-api-validator")
+VALIDATOR = str(Path(sys.executable).with_name("stac-api-validator"))
 
 
 @pytest.fixture

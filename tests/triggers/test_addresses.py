@@ -10,10 +10,17 @@ from triggers.addresses import api_base
 CALLED = "http://10.0.0.4:7071/api/jobs"
 
 
+REQUIRED = {
+    "postgis_host": "db",
+    "postgis_user": "etl",
+    "postgis_password": "p",
+    "blob_connection_string": "b",
+    "ServiceBusConnection": "s",
+}
+
+
 def base(headers: dict[str, str], **settings: Any) -> str:
-    required = {"POSTGIS_HOST": "db", "POSTGIS_USER": "etl", "POSTGIS_PASSWORD": "p", "BLOB_CONNECTION_STRING": "b"}
-    told = {name.lower(): value for name, value in required.items()}
-    return api_base(CALLED, headers, Settings(**told, ServiceBusConnection="s", **settings))
+    return api_base(CALLED, headers, Settings.model_validate(REQUIRED | settings))
 
 
 def test_without_a_proxy_it_is_where_the_request_went() -> None:
