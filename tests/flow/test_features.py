@@ -116,6 +116,7 @@ def test_features_are_filtered_by_box_time_and_cql2(flow: Flow, table: str) -> N
     assert codes(filter="code IN ('DE', 'IT') AND lat < 50") == ["IT"]
     assert codes(filter="S_INTERSECTS(geom, POINT(7 50))") == ["DE"]
     assert codes(filter="CASEI(code) LIKE 'd%'") == ["DE"]
+    assert codes(filter="lat " + "+ 1 " * 400 + "> 449") == ["DE"]
     assert codes(sortby="-code", limit=1) == ["IT"]
 
 

@@ -39,12 +39,15 @@ async def published_filter(
     return cql2.Expr(told)
 
 
-def refuse_strangers(node: Any, columns: set[str]) -> None:
-    if isinstance(node, dict):
+def refuse_strangers(told: Any, columns: set[str]) -> None:
+    waiting = [told]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, dict):
+            waiting += node if isinstance(node, list) else []
+            continue
         if "op" in node and str(node["op"]).lower() not in OPERATORS:
             raise InvalidInput("invalid_parameter", f"CQL2 has no operator {node['op']!r}.", parameter="filter")
         if "property" in node and node["property"] not in columns:
             raise InvalidInput("invalid_parameter", f"there is no property {node['property']!r}.", parameter="filter")
-        node = list(node.values())
-    for each in node if isinstance(node, list) else ():
-        refuse_strangers(each, columns)
+        waiting += node.values()

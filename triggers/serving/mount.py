@@ -65,7 +65,10 @@ class Addressed:
         self.segment = segment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app({**scope, **self.address(scope)} if scope["type"] == "http" else scope, receive, send)
+        if scope["type"] == "http":
+            await self.app({**scope, **self.address(scope)}, receive, send)
+        else:
+            await self.app(scope, lambda: until_the_end(receive), send)
 
     def address(self, scope: Scope) -> Scope:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -81,6 +84,14 @@ class Addressed:
             "query_string": handed_on(scope["query_string"], key_in_header=KEY_HEADER in headers),
             "headers": list(headers_for(headers, public.netloc)),
         }
+
+
+async def until_the_end(receive: Receive) -> Any:
+    """A worker that stops cancels what waits; nobody tells its apps to shut down."""
+    try:
+        return await receive()
+    except asyncio.CancelledError:
+        return {"type": "lifespan.shutdown"}
 
 
 def headers_for(headers: dict[str, str], host: str) -> Iterator[Header]:

@@ -7,7 +7,7 @@ from core.errors import InvalidInput
 
 FILTER = "filter"
 KEY = "code"
-# cql2 parses by recursion, and overflows the stack of the process, with all that runs in it, at about ten times this.
+# cql2 parses by recursion. Between 1,000 and 5,000 levels the stack overflows, which ends the process and all its work.
 MOST_OPERATORS = 500
 OPERATOR = re.compile(r"[(+*/^%-]|\bnot\b", re.IGNORECASE)
 
