@@ -16,6 +16,7 @@ from triggers import (
     inspect_job,
     queues,
     retry_job,
+    serve,
     submit_job,
     timers,
     uploads,
@@ -24,6 +25,6 @@ from triggers import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
     *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job),
-    *(health, queues, timers, cleanup),
+    *(serve, health, queues, timers, cleanup),
 ):
     app.register_functions(module.bp)

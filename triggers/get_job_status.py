@@ -15,6 +15,7 @@ from core.ports import Row
 from core.sql import jobs, tasks
 from core.workflow import JobType
 from triggers.http import edge, job_url, json_response, whole_number
+from triggers.published_links import with_links
 from triggers.wiring import machine
 
 bp = func.Blueprint()
@@ -27,7 +28,8 @@ MOST_JOBS = 200
 @edge
 def get_job_status(req: func.HttpRequest) -> func.HttpResponse:
     job = existing_job(req.route_params["job_id"])
-    body = described(job) | {"progress": progress(job), "links": links(req, job)}
+    [result] = with_links(req, [job])
+    body = described(job, result) | {"progress": progress(job), "links": links(req, job)}
     if req.params.get("verbose", "").lower() in ("true", "1"):
         body |= verbose(job)
     headers = {"Retry-After": "1"} if job.status.is_open else None
@@ -51,7 +53,8 @@ def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
         )
     page = [Job.model_validate(row) for row in rows[:limit]]
     more = page_end(page[-1]) if len(rows) > limit else None
-    return json_response({"jobs": [described(job) for job in page], "next": more})
+    described_page = [described(job, result) for job, result in zip(page, with_links(req, page), strict=True)]
+    return json_response({"jobs": described_page, "next": more})
 
 
 def existing_job(job_id: str) -> Job:
@@ -61,7 +64,7 @@ def existing_job(job_id: str) -> Job:
     return job
 
 
-def described(job: Job) -> dict[str, Any]:
+def described(job: Job, result: dict[str, Any] | None) -> dict[str, Any]:
     job_type = machine().registry.get(job.job_type)
     return {
         "job_id": job.job_id,
@@ -72,7 +75,7 @@ def described(job: Job) -> dict[str, Any]:
         "total_stages": job.total_stages,
         "run": job.run,
         "parameters": job.parameters,
-        "result_data": job.result,
+        "result_data": result,
         "error": job.error,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local.setup import azurite, postgresql, virtualenv
+from local.setup import azurite, gdal, postgresql, virtualenv
 from local.setup.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = ROOT / ".local" / "setup"
-STEPS = (virtualenv, azurite, postgresql)
+STEPS = (virtualenv, azurite, postgresql, gdal)
 
 
 def main() -> int:
