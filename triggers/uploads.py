@@ -7,6 +7,7 @@ import azure.functions as func
 from core.errors import InvalidInput
 from core.models.upload import NewUpload, Target, Upload, UploadEnd, UploadPlace
 from services.uploads import MOST_BODY, blob_name
+from triggers.addresses import base_of
 from triggers.http import edge, json_object, json_response, parsed
 from triggers.wiring import uploads
 
@@ -68,7 +69,7 @@ def content_of(req: func.HttpRequest) -> bytes:
 
 def described(req: func.HttpRequest, place: UploadPlace) -> Upload:
     url, until = uploads().signed_url(place)
-    ours = f"{req.url.split('?')[0]}/{place.upload_id}"
+    ours = f"{base_of(req)}/uploads/{place.upload_id}"
     named = f"?file_name={quote(place.file_name, safe='')}"
     return Upload(
         upload_id=place.upload_id,
