@@ -1,5 +1,6 @@
 """Settings, from the environment. The only reader of it."""
 
+import base64
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.receivers import Receivers
 from core.retry import RetryPolicy
 
 HOST_JSON = Path(__file__).parent.parent / "host.json"
@@ -55,13 +57,25 @@ class Settings(BaseSettings):
     task_watchdog_schedule: str = "0 * * * * *"
     job_health_schedule: str = "0 */5 * * * *"
     orphan_detection_schedule: str = "0 */15 * * * *"
+    notify_hosts: Names = ()
+    notify_secrets: Annotated[Names, Field(repr=False)] = ()
+    notify_source: str = Field(default="urn:vector-etl", min_length=1)
+    notify_schedule: str = "*/10 * * * * *"
     function_timeout: str | None = Field(default=None, validation_alias="AzureFunctionsJobHost__functionTimeout")
     log_level: str = "INFO"
 
-    @field_validator("allowed_containers", "allowed_schemas", mode="before")
+    @field_validator("allowed_containers", "allowed_schemas", "notify_hosts", "notify_secrets", mode="before")
     @classmethod
     def split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("notify_secrets")
+    @classmethod
+    def are_keys(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        for number, secret in enumerate(secrets, 1):
+            if not is_key(secret):
+                raise ValueError(f"NOTIFY_SECRETS: number {number} is not whsec_ and 24 to 64 bytes in base64")
+        return secrets
 
     @model_validator(mode="after")
     def complete(self) -> Self:
@@ -72,6 +86,8 @@ class Settings(BaseSettings):
         else:
             self._require("BLOB_ACCOUNT_URL", self.blob_account_url)
             self._require("ServiceBusConnection__fullyQualifiedNamespace", self.service_bus_namespace)
+        if self.receivers.hosts:
+            self._require("NOTIFY_SECRETS", ",".join(self.notify_secrets))
         return self
 
     @staticmethod
@@ -83,6 +99,10 @@ class Settings(BaseSettings):
     def source_containers(self) -> tuple[str, ...]:
         """Where source files may come from: the bronze container and those that are allowed besides."""
         return tuple(dict.fromkeys((self.bronze_container, *self.allowed_containers)))
+
+    @property
+    def receivers(self) -> Receivers:
+        return Receivers.parse(self.notify_hosts)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -98,6 +118,14 @@ class Settings(BaseSettings):
         """Without the password: that is given per connection."""
         host = f"{quote(self.postgis_host)}:{self.postgis_port}"
         return f"postgresql://{quote(self.postgis_user, safe='')}@{host}/{quote(self.postgis_database)}"
+
+
+def is_key(secret: str) -> bool:
+    """A secret as Standard Webhooks writes it."""
+    try:
+        return secret.startswith("whsec_") and 24 <= len(base64.b64decode(secret[6:], validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def timespan_seconds(text: str) -> float:
