@@ -60,8 +60,11 @@ def always(status: int) -> Behaviour:
     return lambda _n: status
 
 
+TAKE = always(204)
+
+
 @contextmanager
-def receiving(behaviour: Behaviour = always(204), host: str = "127.0.0.1") -> Iterator[Receiver]:
+def receiving(behaviour: Behaviour = TAKE) -> Iterator[Receiver]:
     receiver = Receiver("", behaviour)
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,9 +92,9 @@ def receiving(behaviour: Behaviour = always(204), host: str = "127.0.0.1") -> It
         def log_message(self, *_: object) -> None:
             """What a test expects is no news."""
 
-    server = ThreadingHTTPServer((host, 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    receiver.url = f"http://{host}:{server.server_port}/hook"
+    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield receiver
