@@ -12,7 +12,8 @@ from standardwebhooks.webhooks import Webhook
 
 Json = dict[str, Any]
 # What becomes of the nth request (from 0): a status, or a function that answers by itself.
-Behaviour = Callable[[int], "int | Callable[[BaseHTTPRequestHandler], None]"]
+Answering = Callable[[BaseHTTPRequestHandler], object]
+Behaviour = Callable[[int], int | Answering]
 
 
 @dataclass
@@ -82,7 +83,7 @@ def receiving(behaviour: Behaviour = TAKE) -> Iterator[Receiver]:
                 with receiver.lock:
                     receiver.at_once -= 1
 
-        def answer(self, what: "int | Callable[[BaseHTTPRequestHandler], None]") -> None:
+        def answer(self, what: int | Answering) -> None:
             if not isinstance(what, int):
                 what(self)
                 return

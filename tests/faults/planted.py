@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import core.machine
 from core.machine import CoreMachine
-from core.sql import Queries, janitor, jobs, publishing, tasks
+from core.sql import Queries, janitor, jobs, notifications, publishing, tasks
 from core.state_manager import StateManager
 from tests.faults.scheduler import House, databases, say
 from tests.faults.scheduler_play import NOT_QUIET
@@ -258,6 +258,10 @@ BUGS = (
         "the health check advances stages that are not full",
         in_query(janitor, "advance_full_stages", (" AND s.completed = s.expected", "")),
         seed=10,
+    ),
+    Bug(
+        "who subscribes does not hold the job",
+        in_query(notifications, "hold_job", (" FOR SHARE", "")),
     ),
 )
 

@@ -70,9 +70,8 @@ def test_taking_a_table_back_is_told_of(flow: Flow, receiver: Receiver, table: s
 
 
 def test_a_cancellation_is_told_of(flow: Flow, receiver: Receiver) -> None:
-    with flow.held_before_first_stage():
-        job_id = flow.hello(n=2, message=unlike_others(), notify={"url": receiver.url})
-        assert flow.http.post(f"/api/jobs/cancel/{job_id}").status_code == 200
+    job_id = flow.hello(n=500, message=unlike_others(), notify={"url": receiver.url})
+    assert flow.http.post(f"/api/jobs/cancel/{job_id}").status_code == 200
     [event] = told_of(receiver, job_id)
     assert event["type"] == "vector-etl.job.cancelled"
 

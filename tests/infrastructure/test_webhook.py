@@ -98,7 +98,7 @@ def test_a_body_without_end_is_not_read() -> None:
     "junk", [b"", b"HTTP/1.1 two hundred\r\n\r\n", b"\x00\xff" * 100, b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500]
 )
 def test_what_is_no_http_is_a_problem_and_no_error(junk: bytes) -> None:
-    with receiving(lambda _n: lambda handler: handler.wfile.write(junk) and None) as receiver:
+    with receiving(lambda _n: lambda handler: handler.wfile.write(junk)) as receiver:
         assert post(receiver).problem
 
 
