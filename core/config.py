@@ -20,7 +20,10 @@ Names = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """local.settings.example.json explains each. A missing or contradictory one stops the start."""
 
-    model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, extra="ignore", frozen=True)
+    # An error of the start is logged: without the values, which may be secrets.
+    model_config = SettingsConfigDict(
+        case_sensitive=False, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     use_managed_identity: bool = False
     azure_client_id: str | None = None
