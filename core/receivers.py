@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
@@ -53,7 +53,7 @@ class Receivers:
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> Self:
+    def parse(cls, entries: Sequence[str]) -> Self:
         """Raises ValueError."""
         networks = {entry: found for entry in entries if (found := as_network(entry))}
         return cls(tuple(Host.parse(entry) for entry in entries if entry not in networks), tuple(networks.values()))
