@@ -1,5 +1,6 @@
 """Settings, from the environment. The only reader of it."""
 
+import base64
 import json
 import re
 from functools import lru_cache
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.receivers import Receivers
 from core.retry import RetryPolicy
 
 HOST_JSON = Path(__file__).parent.parent / "host.json"
@@ -20,7 +22,10 @@ Names = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """local.settings.example.json explains each. A missing or contradictory one stops the start."""
 
-    model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, extra="ignore", frozen=True)
+    # An error of the start is logged: without the values, which may be secrets.
+    model_config = SettingsConfigDict(
+        case_sensitive=False, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     use_managed_identity: bool = False
     azure_client_id: str | None = None
@@ -62,10 +67,14 @@ class Settings(BaseSettings):
     task_watchdog_schedule: str = "0 * * * * *"
     job_health_schedule: str = "0 */5 * * * *"
     orphan_detection_schedule: str = "0 */15 * * * *"
+    notify_hosts: Names = ()
+    notify_secrets: Annotated[Names, Field(repr=False)] = ()
+    notify_source: str = Field(default="urn:vector-etl", min_length=1)
+    notify_schedule: str = "*/10 * * * * *"
     function_timeout: str | None = Field(default=None, validation_alias="AzureFunctionsJobHost__functionTimeout")
     log_level: str = "INFO"
 
-    @field_validator("allowed_containers", "allowed_schemas", mode="before")
+    @field_validator("allowed_containers", "allowed_schemas", "notify_hosts", "notify_secrets", mode="before")
     @classmethod
     def split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -77,6 +86,14 @@ class Settings(BaseSettings):
             raise ValueError("PUBLIC_BASE_URL is not a URL like https://maps.example.org/api")
         return value.rstrip("/") if value else None
 
+    @field_validator("notify_secrets")
+    @classmethod
+    def are_keys(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        for number, secret in enumerate(secrets, 1):
+            if not is_key(secret):
+                raise ValueError(f"NOTIFY_SECRETS: number {number} is not whsec_ and 24 to 64 bytes in base64")
+        return secrets
+
     @model_validator(mode="after")
     def complete(self) -> Self:
         if not self.use_managed_identity:
@@ -86,6 +103,8 @@ class Settings(BaseSettings):
         else:
             self._require("BLOB_ACCOUNT_URL", self.blob_account_url)
             self._require("ServiceBusConnection__fullyQualifiedNamespace", self.service_bus_namespace)
+        if self.receivers.hosts:
+            self._require("NOTIFY_SECRETS", ",".join(self.notify_secrets))
         return self
 
     @staticmethod
@@ -97,6 +116,10 @@ class Settings(BaseSettings):
     def source_containers(self) -> tuple[str, ...]:
         """Where source files may come from: the bronze container and those that are allowed besides."""
         return tuple(dict.fromkeys((self.bronze_container, *self.allowed_containers)))
+
+    @property
+    def receivers(self) -> Receivers:
+        return Receivers.parse(self.notify_hosts)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -118,6 +141,14 @@ class Settings(BaseSettings):
         """Without the password: that is given per connection."""
         host = f"{quote(self.postgis_host)}:{self.postgis_port}"
         return f"postgresql://{quote(self.postgis_user, safe='')}@{host}/{quote(self.postgis_database)}"
+
+
+def is_key(secret: str) -> bool:
+    """A secret as Standard Webhooks writes it."""
+    try:
+        return secret.startswith("whsec_") and 24 <= len(base64.b64decode(secret[6:], validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def timespan_seconds(text: str) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.machine import CoreMachine
 from core.ports import Row, Transaction
-from core.sql import janitor, jobs
+from core.sql import janitor, jobs, notifications
 from core.state_manager import Ending, waiting
 from core.workflow import JobType
 from infrastructure.dead_letters import DeadLetter
@@ -41,6 +41,7 @@ class Limits:
     per_run: int = 1000
     release_seconds: float = 120.0
     keep_history_days: int = 30
+    keep_events_days: int = 14
 
 
 @dataclass
@@ -261,6 +262,7 @@ class JanitorService:
     def forget_old_runs(self) -> None:
         with self.state.database.transaction() as tx:
             tx.run(janitor.forget_runs, days=self.limits.keep_history_days)
+            tx.run(notifications.forget, days=self.limits.keep_events_days)
 
     def changed(self, statement: str, **params: Any) -> list[Row]:
         with self.state.database.transaction() as tx:

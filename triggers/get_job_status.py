@@ -9,11 +9,10 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import InvalidInput, NotFound
+from core.job_facts import job_facts, percent, summary
 from core.models.enums import JobStatus
 from core.models.job import Job
-from core.ports import Row
 from core.sql import jobs, tasks
-from core.workflow import JobType
 from triggers.http import edge, job_url, json_response, whole_number
 from triggers.published_links import with_links
 from triggers.wiring import machine
@@ -65,22 +64,7 @@ def existing_job(job_id: str) -> Job:
 
 
 def described(job: Job, result: dict[str, Any] | None) -> dict[str, Any]:
-    job_type = machine().registry.get(job.job_type)
-    return {
-        "job_id": job.job_id,
-        "job_type": job.job_type,
-        "status": job.status,
-        "stage": min(job.stage, job.total_stages),
-        "stage_name": stage_name(job, job_type),
-        "total_stages": job.total_stages,
-        "run": job.run,
-        "parameters": job.parameters,
-        "result_data": result,
-        "error": job.error,
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-    }
+    return job_facts(job, machine().registry.get(job.job_type)) | {"result_data": result}
 
 
 def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
@@ -89,32 +73,19 @@ def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
     return {"rejects": job_url(req, "rejects", job.job_id)} if job_type and job_type.keeps_rejects else {}
 
 
-def stage_name(job: Job, job_type: JobType | None) -> str | None:
-    return job_type.stage(min(job.stage, job.total_stages)).name if job_type else None
-
-
 def progress(job: Job) -> dict[str, Any]:
-    """percent: every stage counts the same, by its completed tasks. rows_loaded: of the upload stage, so far."""
+    """rows_loaded: of the upload stage, so far."""
     with machine().state.database.transaction() as tx:
         stages = tx.all(jobs.stage_progress, job_id=job.job_id, run=job.run)
     counted = ("total", "completed", "failed", "processing", "queued", "pending")
-    done = sum(stage["completed"] / stage["total"] for stage in stages)
-    current = stages[-1] if stages else None
     return {
-        "percent": 100.0 if job.status == JobStatus.COMPLETED else round(100 * done / job.total_stages, 1),
-        "summary": summary(job, current) if current else "waiting for its first stage",
+        "percent": percent(job, stages),
+        "summary": summary(machine().registry.get(job.job_type), stages),
         "rows_loaded": int(sum(stage["rows_loaded"] for stage in stages)),
         "stages": {
             str(stage["stage"]): {"name": stage["name"], **{name: stage[name] for name in counted}} for stage in stages
         },
     }
-
-
-def summary(job: Job, stage: Row) -> str:
-    """For people: `upload_chunks: 5 of 10 chunks`."""
-    job_type = machine().registry.get(job.job_type)
-    unit = job_type.stage(stage["stage"]).unit if job_type else "tasks"
-    return f"{stage['name']}: {stage['completed']} of {stage['total']} {unit}"
 
 
 def verbose(job: Job) -> dict[str, Any]:

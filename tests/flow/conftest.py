@@ -62,6 +62,7 @@ class StrictApp(FunctionApp):
     def settings(self) -> dict[str, str]:
         limits = {"MAX_SOURCE_MB": "1", "MAX_TASK_ATTEMPTS": "10", "RETRY_BASE_SECONDS": "0.1"}
         limits |= {"INSPECTION_SECONDS": "0.001"}
+        limits |= {"NOTIFY_HOSTS": ""}
         return super().settings() | limits | {"ALLOWED_CONTAINERS": "archive", "ALLOWED_SCHEMAS": "geo,survey"}
 
 
@@ -74,8 +75,8 @@ class OpenApp(FunctionApp):
 
 @pytest.fixture(scope="session")
 def strict_flow(app: RunningApp) -> Iterator[Flow]:
-    """An app that takes 1 MB at most, from two containers into two schemas, tries often and at once, and has no time
-    for inspections."""
+    """An app that takes 1 MB at most, from two containers into two schemas, tries often and at once, has no time for
+    inspections, and tells nobody."""
     with beside(app, StrictApp) as flow:
         yield flow
 
