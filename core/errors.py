@@ -18,6 +18,10 @@ class AppError(Exception):
         self.message = message
         self.details = details or {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To be raised in another process: made anew from what it holds, whatever its class asks for."""
+        return type(self).__new__, (type(self), *self.args), vars(self)
+
 
 class InvalidInput(AppError):
     """What the user gave cannot be used. Names the parameter and the remedy where there is one; the message is the
@@ -50,6 +54,12 @@ class InvalidParameters(AppError):
     def __init__(self, errors: list[dict[str, str]]) -> None:
         super().__init__("; ".join(f"{error['parameter']}: {error['detail']}" for error in errors))
         self.errors = errors
+
+
+def problem_of(found: Any) -> dict[str, str]:
+    """One of the errors of a pydantic.ValidationError, as InvalidParameters names them."""
+    parameter = ".".join(str(part) for part in found["loc"]) or "body"
+    return {"parameter": parameter, "code": found["type"], "detail": found["msg"].removeprefix("Value error, ")}
 
 
 class NotFound(AppError):

@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from core.errors import AppError, Conflict, InvalidInput, NotFound, Refusal, Transient
+from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Refusal, Transient
 from core.models.enums import Submission
-from core.submission import Submissions, busy, job_id_of, told
+from core.submission import Submissions, busy, job_id_of, told, without_notify
 from core.workflow import Inspection, JobType
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class Inspections:
         inspection = inspection_of(job_type)
         with self.turn():
             started = time.perf_counter()
-            answer = self.answer(job_type, inspection, understood(job_type, inspection, given))
+            request = understood(job_type, inspection, without_notify(given))
+            answer = self.answer(job_type, inspection, replace(request, refusals=self.untold(given) + request.refusals))
             seconds = round(time.perf_counter() - started, 2)
         log.info("job inspected", extra={"job_type": job_type.name, "seconds": seconds})
         return answer | {"seconds": seconds}
@@ -89,6 +90,16 @@ class Inspections:
             "refusals": refusals,
             **facts,
         }
+
+    def untold(self, given: Mapping[str, Any]) -> list[Refusal]:
+        """Why nobody could be told as the request asks."""
+        try:
+            self.submissions.notify_in(given)
+        except InvalidParameters as wrong:
+            return [Refusal(wrong.code, error["detail"], error["parameter"]) for error in wrong.errors]
+        except InvalidInput as refused:
+            return [Refusal.of(refused)]
+        return []
 
     def foresee(self, job_type: JobType, params: BaseModel) -> Foresight:
         resources, refused = self.submissions.machine.resources, list[AppError]()

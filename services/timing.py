@@ -2,29 +2,44 @@
 
 import resource
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Stopwatch:
-    """Seconds by step. A step inside another counts for itself only."""
+    """Seconds by step, from any number of threads. A step inside another of its thread counts for itself only."""
 
     def __init__(self) -> None:
         self._totals: dict[str, float] = {}
-        self._inner = [0.0]
+        self._lock = threading.Lock()
+        self._thread = threading.local()
 
     @contextmanager
     def measured(self, step: str) -> Iterator[None]:
-        started = time.perf_counter()
-        self._inner.append(0.0)
+        started, outer = time.perf_counter(), getattr(self._thread, "inner", 0.0)
+        self._thread.inner = 0.0
         try:
             yield
         finally:
             elapsed = time.perf_counter() - started
-            inner = self._inner.pop()
-            self._inner[-1] += elapsed
-            self._totals[step] = self._totals.get(step, 0.0) + elapsed - inner
+            with self._lock:
+                self._totals[step] = self._totals.get(step, 0.0) + elapsed - self._thread.inner
+            self._thread.inner = outer + elapsed
+
+    def timed(self, step: str, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, each call of which is measured."""
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.measured(step):
+                return function(*args, **kwargs)
+
+        return call
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -9,12 +9,13 @@ from core.errors import Conflict, Unavailable
 from core.models.enums import JobStatus
 from core.models.job import Job
 from core.ports import Row
-from core.sql import janitor, jobs
+from core.sql import janitor, jobs, notifications
 from triggers.get_job_status import existing_job, progress
 from triggers.http import edge, json_response
 from triggers.wiring import bus, janitors, machine
 
 bp = func.Blueprint()
+MOST_NOTIFICATIONS = 200
 
 
 @bp.route(route="jobs/cancel/{job_id}", methods=["POST"])
@@ -39,6 +40,7 @@ def diagnose_job(req: func.HttpRequest) -> func.HttpResponse:
         waits = tx.one(jobs.next_wait, job_id=job.job_id, run=job.run) or {}
         stage = tx.one(jobs.get_stage, job_id=job.job_id, run=job.run, stage=job.stage)
         last = tx.one(janitor.last_action_on, job_id=job.job_id)
+        events = tx.all(notifications.list_notifications, job_id=job.job_id, limit=MOST_NOTIFICATIONS)
     told = progress(job)
     current = told["stages"].get(str(job.stage))
     return json_response(
@@ -54,6 +56,7 @@ def diagnose_job(req: func.HttpRequest) -> func.HttpResponse:
             "worker_given_up_after_seconds": janitors().limits.stale,
             "last_janitor_action": last,
             "queues": queues(),
+            "notifications": events,
         }
     )
 

@@ -9,12 +9,12 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import InvalidInput, NotFound
+from core.job_facts import job_facts, percent, summary
 from core.models.enums import JobStatus
 from core.models.job import Job
-from core.ports import Row
 from core.sql import jobs, tasks
-from core.workflow import JobType
 from triggers.http import edge, job_url, json_response, whole_number
+from triggers.published_links import with_links
 from triggers.wiring import machine
 
 bp = func.Blueprint()
@@ -27,7 +27,8 @@ MOST_JOBS = 200
 @edge
 def get_job_status(req: func.HttpRequest) -> func.HttpResponse:
     job = existing_job(req.route_params["job_id"])
-    body = described(job) | {"progress": progress(job), "links": links(req, job)}
+    [result] = with_links(req, [job])
+    body = described(job, result) | {"progress": progress(job), "links": links(req, job)}
     if req.params.get("verbose", "").lower() in ("true", "1"):
         body |= verbose(job)
     headers = {"Retry-After": "1"} if job.status.is_open else None
@@ -51,7 +52,8 @@ def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
         )
     page = [Job.model_validate(row) for row in rows[:limit]]
     more = page_end(page[-1]) if len(rows) > limit else None
-    return json_response({"jobs": [described(job) for job in page], "next": more})
+    described_page = [described(job, result) for job, result in zip(page, with_links(req, page), strict=True)]
+    return json_response({"jobs": described_page, "next": more})
 
 
 def existing_job(job_id: str) -> Job:
@@ -61,23 +63,8 @@ def existing_job(job_id: str) -> Job:
     return job
 
 
-def described(job: Job) -> dict[str, Any]:
-    job_type = machine().registry.get(job.job_type)
-    return {
-        "job_id": job.job_id,
-        "job_type": job.job_type,
-        "status": job.status,
-        "stage": min(job.stage, job.total_stages),
-        "stage_name": stage_name(job, job_type),
-        "total_stages": job.total_stages,
-        "run": job.run,
-        "parameters": job.parameters,
-        "result_data": job.result,
-        "error": job.error,
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-    }
+def described(job: Job, result: dict[str, Any] | None) -> dict[str, Any]:
+    return job_facts(job, machine().registry.get(job.job_type)) | {"result_data": result}
 
 
 def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
@@ -86,32 +73,19 @@ def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
     return {"rejects": job_url(req, "rejects", job.job_id)} if job_type and job_type.keeps_rejects else {}
 
 
-def stage_name(job: Job, job_type: JobType | None) -> str | None:
-    return job_type.stage(min(job.stage, job.total_stages)).name if job_type else None
-
-
 def progress(job: Job) -> dict[str, Any]:
-    """percent: every stage counts the same, by its completed tasks. rows_loaded: of the upload stage, so far."""
+    """rows_loaded: of the upload stage, so far."""
     with machine().state.database.transaction() as tx:
         stages = tx.all(jobs.stage_progress, job_id=job.job_id, run=job.run)
     counted = ("total", "completed", "failed", "processing", "queued", "pending")
-    done = sum(stage["completed"] / stage["total"] for stage in stages)
-    current = stages[-1] if stages else None
     return {
-        "percent": 100.0 if job.status == JobStatus.COMPLETED else round(100 * done / job.total_stages, 1),
-        "summary": summary(job, current) if current else "waiting for its first stage",
+        "percent": percent(job, stages),
+        "summary": summary(machine().registry.get(job.job_type), stages),
         "rows_loaded": int(sum(stage["rows_loaded"] for stage in stages)),
         "stages": {
             str(stage["stage"]): {"name": stage["name"], **{name: stage[name] for name in counted}} for stage in stages
         },
     }
-
-
-def summary(job: Job, stage: Row) -> str:
-    """For people: `upload_chunks: 5 of 10 chunks`."""
-    job_type = machine().registry.get(job.job_type)
-    unit = job_type.stage(stage["stage"]).unit if job_type else "tasks"
-    return f"{stage['name']}: {stage['completed']} of {stage['total']} {unit}"
 
 
 def verbose(job: Job) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import azure.functions as func
 from core.errors import AppError, Unavailable
 from core.sql import publishing
 from triggers.http import edge, json_response
-from triggers.wiring import bus, resources
+from triggers.wiring import bus, notifications, resources
 
 bp = func.Blueprint()
 
@@ -33,11 +33,13 @@ def readyz(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
 @bp.route(route="health", methods=["GET"])
 @edge
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """notifications: receivers that are away are told of, and do not make the app unhealthy."""
     parts = {
         "database": examined(database_versions),
         "service_bus": examined(lambda: bus().check()),
         "bronze": examined(lambda: resources().bronze.check()),
         "silver": examined(lambda: resources().silver.check()),
+        "notifications": examined(lambda: notifications().backlog()),
     }
     healthy = all(part["status"] == "ok" for part in parts.values())
     return json_response({"status": "ok" if healthy else "unhealthy", "parts": parts}, 200 if healthy else 503)

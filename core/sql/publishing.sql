@@ -16,6 +16,10 @@ VALUES (%(job_id)s, %(run)s, %(batch)s, %(rows)s);
 SELECT tablename AS name FROM pg_tables
  WHERE schemaname = %(schema)s AND tablename ~ '^s[a-z2-7]{52}_[0-9]+$';
 
+-- any_index
+-- A name of one; no row: the table has none.
+SELECT indexname FROM pg_indexes WHERE schemaname = %(schema)s AND tablename = %(table)s LIMIT 1;
+
 -- relation_kind
 -- What has the name: r is a plain table; inherits is one whose rows belong to another table too.
 SELECT CASE WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent))

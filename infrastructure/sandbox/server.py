@@ -20,7 +20,7 @@ from contextlib import suppress
 from infrastructure.sandbox import child
 from infrastructure.sandbox.protocol import encoded
 
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_NO_NEW_PRIVS = 38
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -88,8 +88,7 @@ class Server:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            child.end_with_parent()
             self.close_what_is_not_the_childs()
             child.run(channel, self.functions)
             status = 0

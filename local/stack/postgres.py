@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from local.setup.programs import postgis_server
+from local.setup.programs import postgis_server, server_major
 from local.stack import database
 from local.stack.errors import StackError
 from local.stack.layout import Layout
@@ -28,7 +28,6 @@ TUNING = {
     "maintenance_work_mem": "256MB",
     "work_mem": "16MB",
     "max_wal_size": "4GB",
-    "wal_compression": "on",
     "max_connections": "100",
     "jit": "off",
     "timezone": "UTC",
@@ -64,7 +63,7 @@ class Postgres(Part):
         data = self.data_folder()
         if not (data / "PG_VERSION").exists():
             self.create_cluster(programs, data)
-        options = TUNING | (NOT_DURABLE if self.fast else {}) | listen_on(port)
+        options = TUNING | wal_compression(programs) | (NOT_DURABLE if self.fast else {}) | listen_on(port)
         switches = [switch for name, value in options.items() for switch in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(data), *switches]
         self.processes.launch(self.name, command, port=port, account=account(), cwd=data)
@@ -146,6 +145,11 @@ def server_programs() -> Path:
     if programs is None:
         raise StackError("PostgreSQL with PostGIS is not installed; `make setup` installs it or says how")
     return programs
+
+
+def wal_compression(programs: Path) -> dict[str, str]:
+    """A new index goes to the WAL as whole pages. pglz, the only way before 15, doubles the time of a btree."""
+    return {"wal_compression": "lz4" if server_major(programs) >= 15 else "on"}
 
 
 def listen_on(port: int) -> dict[str, str]:

@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 
 from services.vector.moments import parse_moments
 
+# A double has all integers of 15 digits (IEEE 754, 5.12.2).
+LARGEST_WHOLE = 1e15
+
 
 @dataclass
 class CastTally:
@@ -72,7 +75,17 @@ def _without_nan(values: pa.DoubleArray) -> pa.DoubleArray:
     return pc.if_else(is_nan, pa.scalar(None, values.type), values) if pc.any(is_nan).as_py() else values
 
 
+def float_texts(values: pa.FloatingPointArray) -> pa.StringArray:
+    """(n,) floats as text: whole ones as JSON writes integers, where Arrow would take an exponent from 1e10 on."""
+    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), LARGEST_WHOLE))
+    is_whole = pc.and_(pc.fill_null(is_whole, False), pc.not_equal(values, 0.0))
+    whole = pc.if_else(is_whole, values, 0.0).cast(pa.int64())
+    return pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
+
+
 def _to_text(values: pa.Array, tally: CastTally) -> pa.StringArray:
+    if pa.types.is_floating(values.type):
+        return float_texts(values)
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         values = values.cast(pa.binary()).view(pa.string())
     values = readable(values.cast(pa.string()), tally)

@@ -41,15 +41,15 @@ class ChunkLoader:
         self._bytes = len(content)
         with Repairer() as repairer:
             for chunk in read_chunk(content):
-                with self._watch.measured("geometry"):
-                    geometries = prepare_geometries(
-                        chunk.geometry,
-                        chunk.reasons,
-                        source_crs=self._prepared.source_crs,
-                        target=self._prepared.geometry_type,
-                        params=self._options,
-                        repairer=repairer,
-                    )
+                geometries = prepare_geometries(
+                    chunk.geometry,
+                    chunk.reasons,
+                    source_crs=self._prepared.source_crs,
+                    target=self._prepared.geometry_type,
+                    params=self._options,
+                    repairer=repairer,
+                    watch=self._watch,
+                )
                 self._count(geometries)
                 self._keep_rejects(chunk, geometries)
                 with self._watch.measured("cast"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput
+from services.vector.arriving import open_arriving
 from services.vector.csv_dialect import CSV_DELIMITERS, detect_dialect
 from services.vector.file_signature import LOOKED_AT
 
@@ -51,7 +52,7 @@ def read_csv_format(
 
     Raises InvalidInput: `malformed_csv` for a file without a header, `invalid_parameter` for unusable params.
     """
-    with path.open("rb") as file:
+    with open_arriving(path) as file:
         head = file.read(_HEADER_BLOCK)
     scan = _scan(path)
     encoding = _given_encoding(params) or _detect_encoding(head, scan)
@@ -82,7 +83,7 @@ def _scan(path: Path) -> _Scan:
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, undefined, longest, current = True, False, 0, 0
     quotes = {'"': 0, "'": 0}
-    with path.open("rb") as file:
+    with open_arriving(path) as file:
         while block := file.read(_BLOCK):
             is_utf8 = is_utf8 and _decodes(decoder, block, final=False)
             undefined = undefined or any(byte in block for byte in _UNDEFINED_CP1252)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import InvalidInput
+from services.vector.arriving import open_arriving
 
 LOOKED_AT = 64 * 1024
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -23,7 +24,7 @@ def refuse_wrong_content(path: Path, extension: str) -> None:
 
     extension: lower case, without the dot. An empty file passes: it has no content to be wrong.
     """
-    with path.open("rb") as file:
+    with open_arriving(path) as file:
         head = file.read(LOOKED_AT)
     if extension in ("kml", "gml", "gpx"):
         _refuse_document_type(head)

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
+from services.timing import Stopwatch
 from services.vector.ewkb import Encoded, Projection, UnexpectedLayout, encode_ewkb
 from services.vector.geometry_collections import Opened, opened
 from services.vector.repair import CHECKED_APART, REPAIRED_APART, Repairer
@@ -103,20 +104,22 @@ def prepare_geometries(
     target: str,
     params: GeometryOptions | None = None,
     repairer: Repairer | None = None,
+    watch: Stopwatch | None = None,
 ) -> PreparedGeometries:
     """Validate, repair, flatten, reproject, promote and encode one batch, without a loop over its rows.
 
     geometry: (n,) WKB in source_crs, 2D, 3D or measured, nulls allowed. reasons: (n,) non-null where the row is
     already rejected. source_crs: anything pyproj reads. target: Point, MultiPoint, MultiLineString, MultiPolygon, or
     Geometry, where every row keeps its type. A GeometryCollection whose parts are all of one kind becomes the Multi
-    geometry of that kind. repairer: its time is for several batches; without one, for this one.
+    geometry of that kind. repairer: its time is for several batches; without one, for this one. watch: takes the steps
+    `repair`, all that GEOS does, and `transform`.
     Reasons of rejection: null_geometry, unreadable_geometry, unsupported_geometry_type, wrong_geometry_type,
     mixed_collection, empty_geometry, non_finite_coordinates, repair_failed, too_complex_to_repair,
     collapsed_geometry, reprojection_failed, axes_swapped, coordinates_out_of_range.
     """
     options = params or GeometryOptions()
-    project = projection(source_crs)
-    with ExitStack() as stack:
+    project, watch = projection(source_crs), watch or Stopwatch()
+    with ExitStack() as stack, watch.measured("repair"):
         batch = _Batch(geometry, reasons, target, repairer or stack.enter_context(Repairer()))
         if target == "Point" and batch.is_plain() and not options.changes_shapes:
             batch.reject_unusable_points()
@@ -127,7 +130,8 @@ def prepare_geometries(
                 batch.reshape(project, options)
                 project = None
             batch.write_changed()
-    return batch.prepared(batch.encode(project))
+    with watch.measured("transform"):
+        return batch.prepared(batch.encode(project))
 
 
 @lru_cache(maxsize=16)

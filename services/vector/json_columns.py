@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
 
 from core.errors import InvalidInput
+from services.vector.cells import float_texts
 from services.vector.columns import arrow_type
 from services.vector.type_census import MOMENTS, TypeCensus
 
@@ -23,12 +24,29 @@ Row = dict[str, Any]
 MOST_COLUMNS = 1597
 # jsonb, and the code that cleans it, are recursive.
 DEEPEST_VALUE = 100
-# Of as many digits as a double gives back, and as are written without an exponent.
+# Of as many digits as a double gives back.
 _LARGEST_EXACT_INTEGER = 10**15 - 1
 _INT64_DIGITS, _DECIMAL128_DIGITS = 19, 38
 _NUMBERS = {int, float}
 _NESTED = {dict, list}
 _JSON = pa.json_(pa.string())
+
+
+@dataclass(frozen=True)
+class JsonRows:
+    """Rows on their own, each column of `batch` as narrow as they allow. columns: by name, what these hold."""
+
+    batch: pa.RecordBatch
+    columns: dict[str, "_Column"]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Self:
+        """A column for every name that occurs, the earliest first. Raises InvalidInput: `nested_too_deeply`."""
+        names = list(dict.fromkeys(chain.from_iterable(rows)))
+        values_of = _transposed(rows, names)
+        columns = {name: _Column() for name in names}
+        arrays = [column.array(values_of[name]) for name, column in columns.items()]
+        return cls(_record_batch(names, arrays, len(rows)), columns)
 
 
 class JsonColumns:
@@ -39,23 +57,25 @@ class JsonColumns:
         self._moments = TypeCensus(MOMENTS)
 
     def batch(self, rows: Sequence[Row]) -> pa.RecordBatch:
+        """The next rows as `joined` gives them. Raises InvalidInput: `too_many_columns`, `nested_too_deeply`."""
+        return self.joined(JsonRows.of(rows))
+
+    def joined(self, rows: JsonRows) -> pa.RecordBatch:
         """(n rows), with a column for every name that has occurred so far, the earliest first.
 
-        Raises InvalidInput: `too_many_columns`, `nested_too_deeply`.
+        Raises InvalidInput: `too_many_columns`.
         """
-        present = dict.fromkeys(chain.from_iterable(rows))
-        for name in present:
-            self._columns.setdefault(name, _Column())
+        for name, column in rows.columns.items():
+            self._columns.setdefault(name, _Column()).merge(column)
         _refuse_too_many(len(self._columns))
-        values_of = _transposed(rows, list(present))
         arrays = [
-            column.array(values_of[name]) if name in present else column.nulls(len(rows))
+            column.widened(rows.batch.column(name)) if name in rows.columns else column.nulls(rows.batch.num_rows)
             for name, column in self._columns.items()
         ]
         for name, values in zip(self._columns, arrays, strict=True):
             if pa.types.is_string(values.type):
                 self._moments.observe(name, values)
-        return _record_batch(list(self._columns), arrays, len(rows))
+        return _record_batch(list(self._columns), arrays, rows.batch.num_rows)
 
     def kinds(self, name: str) -> set[type]:
         """Python types of the values of a column; empty where it has none."""
@@ -115,6 +135,15 @@ class _Column:
             return pa.ExtensionArray.from_storage(_JSON, pa.array(map(_json_text, values), pa.string()))
         return pa.array(values, stored, from_pandas=True)
 
+    def merge(self, other: "_Column") -> None:
+        self.kinds |= other.kinds
+        self.largest = max(self.largest, other.largest)
+
+    def widened(self, values: pa.Array) -> pa.Array:
+        """(n,) values, of kinds that this column has, in the narrowest type that holds all so far."""
+        stored = self._stored_type()
+        return values if values.type == stored else self.array(values.to_pylist())
+
     def nulls(self, count: int) -> pa.Array:
         return pa.nulls(count, self._stored_type())
 
@@ -150,8 +179,8 @@ def _json_text(value: Any) -> str | None:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, float):
-        # As Arrow writes the numbers of a column that becomes text, or was not mixed yet.
-        return str(pa.scalar(value).cast(pa.string()).as_py())
+        # As those of a column that was not mixed yet, and becomes text.
+        return str(float_texts(pa.array([value]))[0])
     _refuse_deep(value)
     return msgspec.json.encode(value).decode()
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
+from services.vector.arriving import open_arriving
 from services.vector.json_braces import Braces, BraceScanner, Positions
 
 Codes = NDArray[np.uint8]
@@ -70,7 +71,7 @@ class GeoJsonSlices:
         self._pending = _Pending(0)
 
     def __iter__(self) -> Iterator[Slice]:
-        with self._path.open("rb") as file:
+        with open_arriving(self._path) as file:
             start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
             file.seek(start)
             self._pending = _Pending(start)

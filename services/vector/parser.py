@@ -64,7 +64,7 @@ def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, wat
         tell(ChunkDone(number=number).model_dump())
 
     # One batch is compressed and written, and at the end of a chunk handed to the worker, while the next one is read.
-    with ChunkWriter(folder, deliver, rows) as writer, OneBehind(writer.write) as writing:
+    with ChunkWriter(folder, deliver, rows) as writer, OneBehind(watch.timed("split", writer.write)) as writing:
         for batch in survey.batches():
             with watch.measured("waiting"):
                 writing.call(batch)

@@ -28,7 +28,7 @@ from services.vector.geometry import GeometryOptions
 from services.vector.leftovers import chunk_prefix
 from services.vector.parsed import PARSE, ChunkDone, Parsed, ParseRequest, chunk_path
 from services.vector.postgis_handler import SRID, TableShape, VectorToPostGISHandler
-from services.vector.source_file import download, sha256, temporary_folder
+from services.vector.source_file import downloaded, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,9 @@ def process_vector_prepare(task: PrepareParams, ctx: TaskContext) -> ProcessVect
     """
     params: ProcessVectorParams = ctx.params
     began, watch = time.monotonic(), Stopwatch()
-    with temporary_folder() as folder:
-        with watch.measured("download"):
-            path = download(ctx, params, folder)
-        with watch.measured("checksum"):
-            source_bytes, checksum = path.stat().st_size, sha256(path)
-        parsed, chunk_paths = parsed_source(ctx, path, folder, seconds_left(ctx, began), watch)
+    with temporary_folder() as folder, downloaded(ctx, params, folder, watch) as source:
+        parsed, chunk_paths = parsed_source(ctx, source.path, folder, seconds_left(ctx, began), watch)
+        checksum = source.sha256
     data = stage_1_data(params, parsed, chunk_paths)
     create_staging(ctx, data)
     log.info(
@@ -57,7 +54,7 @@ def process_vector_prepare(task: PrepareParams, ctx: TaskContext) -> ProcessVect
     )
     return ProcessVectorStage1Result(
         result=data,
-        source_bytes=source_bytes,
+        source_bytes=source.bytes,
         source_sha256=checksum,
         memory_mb=parsed.memory_mb,
         seconds={**watch.seconds, **parsed.seconds},
@@ -77,12 +74,11 @@ def parsed_source(
     names: list[str] = []
 
     def put_away(chunk: Path, name: str) -> None:
-        with watch.measured("chunk_write"):
-            resources.silver.write(name, chunk)
+        resources.silver.write(name, chunk)
         chunk.unlink()
 
     request = ParseRequest(path=path, folder=folder, params=params).model_dump(mode="json")
-    with OneBehind(put_away) as putting_away, told_in_words(params, seconds):
+    with OneBehind(watch.timed("chunk_write", put_away)) as putting_away, told_in_words(params, seconds):
 
         def deliver(told: Message) -> None:
             """The reader goes on while its chunk is put away, and waits when the one before still is."""
@@ -154,9 +150,9 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
     rest = loader.rows(content)
     # Repairs may take longer than a transaction may idle; once it copies, it does not idle.
     rows = chain(list(islice(rest, 1)), rest)
-    with watch.measured("load"), resources.database.transaction() as tx:
+    with watch.measured("commit"), resources.database.transaction() as tx:
         deleted, inserted = VectorToPostGISHandler(resources.database).replace_batch(
-            tx, ctx.job_id, ctx.run, task.batch, rows, loader.rejects(ctx.job_id, ctx.run)
+            tx, ctx.job_id, ctx.run, task.batch, rows, loader.rejects(ctx.job_id, ctx.run), watch
         )
         ctx.hold(tx)
     uploaded = loader.receipt(deleted, inserted, Memory(after_load=after_load, after_write=peak_memory_mb()))

@@ -35,6 +35,7 @@ from services.vector.postgis_handler import (
     SPATIAL_INDEX,
     SRID,
     IndexPlan,
+    Measured,
     VectorToPostGISHandler,
     column_types,
     cut,
@@ -48,8 +49,8 @@ Interval = tuple[datetime, datetime]
 
 
 def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Published]:  # noqa: ARG001
-    """Index the staging table, then publish it in the transaction that completes the task: readers see the whole
-    table with its metadata and STAC item, or what was there before."""
+    """Sort and index the staging table, then publish it in the transaction that completes the task: readers see the
+    whole table with its metadata and STAC item, or what was there before."""
     resources: Resources = ctx.resources
     params: ProcessVectorParams = ctx.params
     prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
@@ -58,10 +59,27 @@ def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Publ
     plans = index_plans(params)
     handler = VectorToPostGISHandler(resources.database)
     watch = Stopwatch()
+    if params.cluster:
+        with watch.measured("cluster"):
+            handler.cluster(ctx.job_id, ctx.run, ctx.hold)
+        ctx.progress()
     with watch.measured("index"):
-        handler.build_indexes(ctx.job_id, ctx.run, plans)
+        measured = handler.build_indexes(ctx.job_id, ctx.run, plans)
+    bbox = balanced(measured, receipt)
+    with watch.measured("analyse"):
+        handler.analyse(ctx.job_id, ctx.run)
     ctx.progress()
-    return InTransaction(Publication(ctx, params, prepared, receipt, plans, handler, watch).publish)
+    return InTransaction(Publication(ctx, params, prepared, receipt, bbox, plans, handler, watch).publish)
+
+
+def balanced(measured: Measured, receipt: Receipt) -> list[float]:
+    """The extent. Raises InvalidInput unless the table has the rows that the uploads say: nobody can change it any
+    more, since the attempts of the earlier stages are fenced out."""
+    if measured.rows != receipt.loaded or measured.bbox is None:
+        raise InvalidInput(
+            "rows_do_not_add_up", f"the uploads loaded {receipt.loaded} rows, but the table has {measured.rows}."
+        )
+    return measured.bbox
 
 
 @dataclass(frozen=True)
@@ -72,29 +90,29 @@ class Publication:
     params: ProcessVectorParams
     prepared: ProcessVectorStage1Result
     receipt: Receipt
+    bbox: list[float]
     plans: list[IndexPlan]
     handler: VectorToPostGISHandler
     watch: Stopwatch
 
     def publish(self, tx: Transaction) -> Published:
-        with self.watch.measured("count"):
-            bbox = self.measured(tx)
+        self.refuse_lost_rejects(tx)
         interval = self.interval(tx)
         target = Target(self.params.schema_name, self.params.table_name, self.params.overwrite)
-        replaced = self.replaced(tx, target, bbox)
+        replaced = self.replaced(tx, target)
         # After what takes time: from here on readers of the old table wait for the commit. Before the catalog, whose
         # lock other publications wait for.
         with self.watch.measured("lock"):
             self.handler.lock(tx, target)
         with self.watch.measured("stac"):
-            stac, reason = self.catalog(tx, bbox, interval)
+            stac, reason = self.catalog(tx, interval)
         with self.watch.measured("swap"):
             self.handler.publish(tx, self.ctx.job_id, self.ctx.run, target, self.plans)
-        tx.run(publishing.record_publication, **self.metadata(bbox, interval, stac))
+        tx.run(publishing.record_publication, **self.metadata(interval, stac))
         tx.run(publishing.forget_batches, job_id=self.ctx.job_id, run=self.ctx.run)
         return Published(
             rows=self.receipt.loaded,
-            bbox=bbox,
+            bbox=self.bbox,
             replaced=replaced,
             stac=stac,
             degraded=reason is not None,
@@ -103,25 +121,19 @@ class Publication:
             seconds=self.watch.seconds,
         )
 
-    def measured(self, tx: Transaction) -> list[float]:
-        """The extent, once the rows in the table, and those kept as rejected, are as many as the uploads say."""
-        rows, bbox = self.handler.measure(tx, self.ctx.job_id, self.ctx.run)
-        if rows != self.receipt.loaded or bbox is None:
-            raise InvalidInput(
-                "rows_do_not_add_up", f"the uploads loaded {self.receipt.loaded} rows, but the table has {rows}."
-            )
+    def refuse_lost_rejects(self, tx: Transaction) -> None:
+        """As many are kept as the uploads say."""
         kept = kept_rejects(tx, self.ctx.job_id, self.ctx.run)
         if kept != self.receipt.rows_rejected:
             raise InvalidInput(
                 "rows_do_not_add_up", f"the uploads rejected {self.receipt.rows_rejected} rows, but {kept} are kept."
             )
-        return bbox
 
     def interval(self, tx: Transaction) -> Interval | None:
         column = self.params.temporal_property
         return self.handler.value_range(tx, self.ctx.job_id, self.ctx.run, column) if column else None
 
-    def replaced(self, tx: Transaction, target: Target, bbox: list[float]) -> Replaced | None:
+    def replaced(self, tx: Transaction, target: Target) -> Replaced | None:
         """What becomes different with the table that is there, if there is one."""
         before = column_types(tx, target)
         if not before:
@@ -132,7 +144,7 @@ class Publication:
             rows_before=published["feature_count"] if published else None,
             rows_after=self.receipt.loaded,
             bbox_before=published["bbox"] if published else None,
-            bbox_after=bbox,
+            bbox_after=self.bbox,
             columns_added=[name for name in after if name not in before],
             columns_removed=[name for name in before if name not in after],
             columns_changed=[
@@ -142,9 +154,7 @@ class Publication:
             ],
         )
 
-    def catalog(
-        self, tx: Transaction, bbox: list[float], interval: Interval | None
-    ) -> tuple[StacReference | None, str | None]:
+    def catalog(self, tx: Transaction, interval: Interval | None) -> tuple[StacReference | None, str | None]:
         """The item's place in the catalog, or why there is none."""
         data = self.prepared.result
         item = stac_vector.build_item(
@@ -152,7 +162,7 @@ class Publication:
             geometry_type=data.geometry_type,
             columns=data.columns,
             rows=self.receipt.loaded,
-            bbox=bbox,
+            bbox=self.bbox,
             published_at=datetime.now(UTC),
             interval=interval,
             etl=self.provenance(),
@@ -184,7 +194,7 @@ class Publication:
             "crs": data.source_crs,
         }
 
-    def metadata(self, bbox: list[float], interval: Interval | None, stac: StacReference | None) -> dict[str, Any]:
+    def metadata(self, interval: Interval | None, stac: StacReference | None) -> dict[str, Any]:
         params, data = self.params, self.prepared.result
         return {
             "schema": params.schema_name,
@@ -196,7 +206,7 @@ class Publication:
             "rows": self.receipt.loaded,
             "geometry_type": data.geometry_type,
             "srid": SRID,
-            "bbox": bbox,
+            "bbox": self.bbox,
             "columns": pydantic_core.to_json(data.columns).decode(),
             "source": self.source(),
             "temporal_start": interval[0] if interval else None,

@@ -3,8 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from core.errors import InvalidInput
+from services.side_by_side import processors, side_by_side
+from services.vector.arriving import size_at_last
 from services.vector.geojson_features import Feature, parse_features
 from services.vector.geojson_geometry import to_wkb
-from services.vector.json_columns import JsonColumns, Row
+from services.vector.json_columns import JsonColumns, JsonRows, Row
 from services.vector.json_slices import BLOCK_BYTES, GeoJsonSlices, Slice, malformed
 from services.vector.ogr_layer import file_crs
 from services.vector.read_ogr import choose_crs
@@ -23,6 +25,8 @@ from services.vector.source import ReadOptions, SourceBatch, VectorSource, reque
 
 _WGS84 = CRS.from_epsg(4326)
 _ID = "id"
+# Other processes take a few milliseconds to begin, and what they say has to be copied.
+_LARGE = 16 << 20
 # The version of the EPSG's database may stand between the colons, and PROJ does not know them all.
 _EPSG_URN = re.compile(r"urn:(?:x-)?ogc:def:crs:EPSG:[^:]*:(\d+)", re.IGNORECASE)
 
@@ -48,32 +52,71 @@ def open_geojson(path: Path, options: ReadOptions, block_bytes: int = BLOCK_BYTE
     )
 
 
+@dataclass(frozen=True)
+class _Numbered:
+    """A slice and the number of its first feature in the file, from 1."""
+
+    part: Slice
+    first: int
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """id_is_property: some feature has a property `id`, which is not the feature's own."""
+
+    rows: JsonRows
+    wkb: pa.BinaryArray
+    reasons: pa.StringArray | None
+    id_is_property: bool
+
+
+def _parsed(numbered: _Numbered) -> _Parsed:
+    """What costs, and needs nothing but the slice."""
+    features = parse_features(numbered.part, numbered.first)
+    wkb, reasons = to_wkb([feature.geometry for feature in features])
+    rows: list[Row] = [feature.properties or {} for feature in features]
+    id_is_property = _add_ids(rows, features)
+    return _Parsed(JsonRows.of(rows), wkb, reasons, id_is_property)
+
+
+def _add_ids(rows: list[Row], features: list[Feature]) -> bool:
+    """The feature's own id is among the properties where it is no property; whether it is one somewhere."""
+    id_is_property = False
+    for row, feature in zip(rows, features, strict=True):
+        if _ID in row:
+            id_is_property = True
+        elif feature.id is not None:
+            row[_ID] = feature.id
+    return id_is_property
+
+
 class _Reading:
     def __init__(self, path: Path, options: ReadOptions, block_bytes: int) -> None:
         self._options = options
         self._slices = GeoJsonSlices(path, block_bytes)
         self._columns = JsonColumns()
-        self._features = 0
+        self._processes = processors() if size_at_last(path) >= _LARGE else 1
         self._id_is_property = False
 
     def batches(self) -> Iterator[SourceBatch]:
-        return map(self._batch, self._slices)
+        if self._processes == 1:
+            yield from map(self._joined, map(_parsed, self._numbered()))
+            return
+        with closing(side_by_side(_parsed, self._numbered(), self._processes)) as parts:
+            yield from map(self._joined, parts)
 
-    def _batch(self, part: Slice) -> SourceBatch:
-        features = parse_features(part, self._features + 1)
-        self._features += len(features)
-        wkb, reasons = to_wkb([feature.geometry for feature in features])
-        return SourceBatch(self._columns.batch(self._rows(features)), wkb, reasons)
+    def _numbered(self) -> Iterator[_Numbered]:
+        first = 1
+        for part in self._slices:
+            items = part.items
+            yield _Numbered(part, first)
+            # Not kept while the next one is read: it may be one feature of 100 MB.
+            del part
+            first += items
 
-    def _rows(self, features: list[Feature]) -> list[Row]:
-        """The properties, with the feature's own id among them where it is no property."""
-        rows: list[Row] = [feature.properties or {} for feature in features]
-        for row, feature in zip(rows, features, strict=True):
-            if _ID in row:
-                self._id_is_property = True
-            elif feature.id is not None:
-                row[_ID] = feature.id
-        return rows
+    def _joined(self, part: _Parsed) -> SourceBatch:
+        self._id_is_property |= part.id_is_property
+        return SourceBatch(self._columns.joined(part.rows), part.wkb, part.reasons)
 
     def completed(self, source: VectorSource) -> VectorSource:
         if self._slices.members:

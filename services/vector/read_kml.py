@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyproj import CRS
 
+from services.vector.arriving import open_arriving
 from services.vector.json_columns import JsonColumns
 from services.vector.kml_parser import KmlParser
 from services.vector.kml_placemark import FOLDER, Placemark
@@ -52,7 +53,7 @@ class _Reading:
         self._folders: dict[str | None, int] = {}
 
     def batches(self) -> Iterator[SourceBatch]:
-        with self._path.open("rb") as file:
+        with open_arriving(self._path) as file:
             parser = KmlParser(head=file.read(_XML_DECLARATION_BYTES))
             file.seek(0)
             while block := file.read(self._block_bytes):

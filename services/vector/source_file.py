@@ -6,34 +6,93 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Event
 
 from core.errors import InvalidInput
-from core.models.vector import ProcessVectorParams
+from core.models.vector import GEOJSON, ProcessVectorParams
 from core.workflow import TaskContext
 from infrastructure.resources import Resources
+from services.timing import Stopwatch
+from services.vector.arriving import announce, complete, give_up
 
 TEMPORARY = "vector-etl-"
 ROOM = 1.5
+# Their readers begin at the beginning and wait for what has not come yet.
+READ_WHILE_ARRIVING = frozenset({"csv", "tsv", "kml", *GEOJSON})
 SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
 
 
-def download(ctx: TaskContext, params: ProcessVectorParams, folder: Path) -> Path:
-    """The source as a local file, with its sidecars when it is a bare shapefile. Raises InvalidInput when it is too
-    large or not the one that was submitted."""
+@dataclass(frozen=True)
+class Download:
+    """path: where the source is, or arrives. bytes: of it alone, without sidecars."""
+
+    path: Path
+    bytes: int
+    _whole: Future[str]
+
+    @property
+    def sha256(self) -> str:
+        """Once all is there. Raises what the download does."""
+        return self._whole.result()
+
+
+@contextmanager
+def downloaded(ctx: TaskContext, params: ProcessVectorParams, folder: Path, watch: Stopwatch) -> Iterator[Download]:
+    """The source as a local file, with its sidecars when it is a bare shapefile. Texts still arrive when they are given
+    out (`open_arriving` reads them): what goes wrong then is raised at the end, in place of what the reader made of it.
+
+    Raises InvalidInput when it is too large or not the one that was submitted.
+    """
     resources: Resources = ctx.resources
-    container = params.container_name
-    facts = resources.bronze.facts(params.blob_name, container)
+    name, container, etag = params.blob_name, params.container_name, ctx.source["etag"]
+    facts = resources.bronze.facts(name, container, etag=etag)
     refuse_too_large(facts.size, resources.settings.max_source_mb)
     refuse_without_room(facts.size, folder)
-    path = folder / f"{plain_stem(params.blob_name)}.{params.file_extension}"
-    resources.bronze.download(params.blob_name, path, container=container, etag=ctx.source["etag"])
-    for name, etag in ctx.source["sidecars"].items():
-        beside = path.with_suffix(PurePosixPath(name).suffix.lower())
-        resources.bronze.download(name, beside, container=container, etag=etag)
-    return path
+    path = folder / f"{plain_stem(name)}.{params.file_extension}"
+    with watch.measured("download"):
+        for beside, its_etag in ctx.source["sidecars"].items():
+            suffix = PurePosixPath(beside).suffix.lower()
+            resources.bronze.download(beside, path.with_suffix(suffix), container=container, etag=its_etag)
+    announce(path, facts.size)
+    wanted = Event()
+    wanted.set()
+
+    def fetch() -> str:
+        with watch.measured("download"):
+            return written(resources.bronze.pieces(name, facts.size, container=container, etag=etag), path, wanted)
+
+    with ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(fetch)
+        try:
+            if params.file_extension not in READ_WHILE_ARRIVING:
+                whole.result()
+            yield Download(path, facts.size, whole)
+        finally:
+            wanted.clear()
+            if whole.exception():
+                whole.result()
+
+
+def written(pieces: Generator[bytes, None, None], path: Path, wanted: Event) -> str:
+    """Append the pieces for as long as they are wanted. Returns the SHA-256 of them."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("ab", buffering=0) as file, closing(pieces):
+            for piece in pieces:
+                if not wanted.is_set():
+                    break
+                file.write(piece)
+                digest.update(piece)
+    except BaseException:
+        give_up(path)
+        raise
+    complete(path)
+    return digest.hexdigest()
 
 
 def plain_stem(blob_name: str) -> str:
@@ -61,12 +120,12 @@ def find_sidecars(params: ProcessVectorParams, resources: Resources) -> dict[str
     return {name: resources.bronze.facts(name, params.container_name).etag for name in names}
 
 
-def refuse_too_large(size: int, limit_mb: int) -> None:
+def refuse_too_large(size: int, limit_mb: int, parameter: str = "blob_name") -> None:
     if size > limit_mb << 20:
         raise InvalidInput(
             "source_too_large",
             f"the file has {size / (1 << 20):.1f} MB, more than the limit of {limit_mb} MB.",
-            parameter="blob_name",
+            parameter=parameter,
             remedy="Split it, or raise MAX_SOURCE_MB.",
             details={"bytes": size, "limit_mb": limit_mb},
         )
@@ -119,8 +178,3 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

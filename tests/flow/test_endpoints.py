@@ -42,7 +42,7 @@ def test_health_names_every_part_with_its_version(flow: Flow) -> None:
     told = answer.json()
     assert told["status"] == "ok"
     assert {name: part["status"] for name, part in told["parts"].items()} == dict.fromkeys(
-        ("database", "service_bus", "bronze", "silver"), "ok"
+        ("database", "service_bus", "bronze", "silver", "notifications"), "ok"
     )
     versions = flow.one("SELECT current_setting('server_version') AS postgres, postgis_lib_version() AS postgis")
     assert told["parts"]["database"]["postgres"] == versions["postgres"]

@@ -62,8 +62,9 @@ def _load(connection: Connection, path: Path, options: dict[str, Any]) -> Loaded
     tx.run("INSERT INTO app.jobs (job_id, job_type, total_stages, parameters) VALUES (%(job)s, 't', 1, '{}')", job=JOB)
     handler.create_staging(tx, JOB, 1, TableShape(prepared.columns, prepared.geometry_type))
     for number, chunk in enumerate(chunks):
-        loader = ChunkLoader(number, prepared, GeometryOptions(), Stopwatch())
-        handler.replace_batch(tx, JOB, 1, number, loader.rows(chunk), loader.rejects(JOB, 1))
+        watch = Stopwatch()
+        loader = ChunkLoader(number, prepared, GeometryOptions(), watch)
+        handler.replace_batch(tx, JOB, 1, number, loader.rows(chunk), loader.rejects(JOB, 1), watch)
     rows = tx.all(f'SELECT * FROM {STAGING}."{staging_name(JOB, 1)}" ORDER BY id')  # noqa: S608
     rejects = tx.all("SELECT * FROM app.rejects ORDER BY row_number")
     return Loaded(rows, plan.columns, rejects)

@@ -91,6 +91,7 @@ VALUES = st.one_of(
 @given(st.lists(VALUES, max_size=6), st.lists(st.integers(0, 6), max_size=3))
 @example([10**15, 0.5, "x"], [1])
 @example(["12", [1]], [1])
+@example([10**10, 0.5, False], [2])
 def test_types_and_values_do_not_depend_on_how_the_rows_were_cut(values: list[Any], cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(values)]
     batches = [values[begin:end] for begin, end in pairwise(edges)]

@@ -11,6 +11,7 @@ import pyogrio
 import pytest
 import shapely
 
+from core.errors import InvalidInput
 from services.vector.columns import cast_batch
 from services.vector.read_geojson import open_geojson
 from services.vector.source import ReadOptions
@@ -322,3 +323,51 @@ def test_a_large_feature_comes_whole(tmp_path: Path) -> None:
     assert path.stat().st_size > 4 << 20
     assert source.table["n"].to_pylist() == [0, 1, 2]
     assert (shapely.get_coordinates(source.geometries[1]) == xy).all()
+
+
+def test_several_processes_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that come late, types that widen, ids that are none, geometries of several types, a bad one."""
+    shapes: list[Any] = [
+        {"type": "Point", "coordinates": [1, 2]},
+        {"type": "LineString", "coordinates": [[0, 0], [1, 1, 5]]},
+        {"type": "Point", "coordinates": ["x"]},
+        None,
+    ]
+    values: list[Any] = [None, 1, 2**40, 0.5, True, "text", {"a": [1]}]
+    features = [
+        feature(shapes[n % 4], n=n, widens=values[n // 100 % 7], **({"late": str(n)} if n > 600 else {}))
+        | {"id": n if n < 690 else f"f{n}"}
+        for n in range(700)
+    ]
+    path = write_geojson(
+        tmp_path / "a.geojson", *features, crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::25832"}}
+    )
+    expected = read_in_slices(path)
+    monkeypatch.setattr("services.vector.read_geojson._LARGE", 0)
+    monkeypatch.setattr("services.vector.read_geojson.processors", lambda: 3)
+    found = read_in_slices(path)
+    assert found.wkb == expected.wkb
+    assert found.reasons == expected.reasons
+    assert found.table.equals(expected.table)
+    assert found.source.crs == expected.source.crs
+    assert [batch.attributes.schema for batch in found.batches] == [
+        batch.attributes.schema for batch in expected.batches
+    ]
+
+
+def read_in_slices(path: Path) -> Read:
+    with open_geojson(path, ReadOptions(), block_bytes=2000) as source:
+        return Read(source, list(source.batches()))
+
+
+def test_a_broken_feature_is_named_by_its_place_by_whichever_process_meets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_text(tmp_path / "a.geojson", collected(*[text_of('{"a":1}')] * 200, text_of('{"a":}')))
+    expected = refusal(path)
+    monkeypatch.setattr("services.vector.read_geojson._LARGE", 0)
+    monkeypatch.setattr("services.vector.read_geojson.processors", lambda: 2)
+    with pytest.raises(InvalidInput) as caught:
+        read_in_slices(path)
+    assert caught.value.message == expected.message
+    assert "feature 201" in expected.message

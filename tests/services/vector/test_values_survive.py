@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from infrastructure.postgresql import Connection
+from services.timing import Stopwatch
 from services.vector.columns import cast_batch, plan_columns
 from services.vector.postgis_handler import copy_rows
 from tests.services.vector.loading import connected, load
@@ -118,7 +119,7 @@ def copied(connection: Connection, batch: pa.RecordBatch) -> tuple[list[str], li
     )
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({})").format(table, columns))
-        copy_rows(connection, table, [cast_batch(batch, plan)])
+        copy_rows(connection, table, [cast_batch(batch, plan)], Stopwatch())
         rows = connection.execute(sql.SQL("SELECT * FROM {}").format(table)).fetchall()
     return [column.name for column in plan.columns], rows
 
