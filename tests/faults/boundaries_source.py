@@ -46,6 +46,7 @@ NO_BOUNDARY = {
     "VectorToPostGISHandler.value_range": READS,
     "_stored_rows": "reads a GeoPackage",
     "PostgresDatabase._configure": "settings of a connection",
+    "begun": "begins a transaction, whose end is a boundary",
     "migrate": START,
     "apply_missing": START,
     **dict.fromkeys(
