@@ -7,8 +7,23 @@ give_freed_memory_back()
 
 import azure.functions as func
 
-from triggers import cleanup, control_job, get_job_status, get_rejects, health, inspect_job, queues, submit_job, timers
+from triggers import (
+    cleanup,
+    control_job,
+    get_job_status,
+    get_rejects,
+    get_table,
+    health,
+    inspect_job,
+    pages,
+    queues,
+    submit_job,
+    timers,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-for module in (submit_job, inspect_job, get_job_status, get_rejects, control_job, health, queues, timers, cleanup):
+for module in (
+    *(submit_job, inspect_job, get_job_status, get_rejects, control_job, get_table),
+    *(pages, health, queues, timers, cleanup),
+):
     app.register_functions(module.bp)
