@@ -17,13 +17,15 @@ from triggers import (
     inspect_job,
     pages,
     queues,
+    retry_job,
     submit_job,
     timers,
+    uploads,
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
-    *(submit_job, inspect_job, get_job_status, get_rejects, control_job, get_table),
-    *(pages, health, queues, timers, cleanup),
+    *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job),
+    *(get_table, pages, health, queues, timers, cleanup),
 ):
     app.register_functions(module.bp)

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     max_source_mb: int = Field(default=2048, ge=1)
     parser_memory_mb: int = Field(default=1024, ge=64)
     inspection_seconds: float = Field(default=10.0, gt=0)
+    upload_minutes: int = Field(default=60, ge=1, le=1440)
+    keep_uploads_hours: int = Field(default=24, ge=2)
     max_task_attempts: int = Field(default=3, ge=1, le=10)
     retry_base_seconds: float = Field(default=5.0, gt=0)
     outage_patience_seconds: float = Field(default=120.0, ge=0)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from core.context import Run
-from core.errors import AlreadyTaken, Conflict, InvalidInput, InvalidParameters, Unavailable
+from core.errors import AlreadyTaken, Conflict, InvalidInput, InvalidParameters, Unavailable, problem_of
 from core.logs import bound
 from core.machine import CoreMachine
 from core.models.enums import JobStatus, Submission
@@ -41,6 +41,28 @@ class Submissions:
             source=dict(source),
             exclusive_key=job_type.exclusive_key(params),
         )
+        return self.accept(job_type, params, new)
+
+    def retry(self, job: Job) -> tuple[Submission, Job]:
+        """The next run of a failed or cancelled job with its own parameters, on the bytes that it was submitted with.
+
+        Raises Conflict ("not_retryable"; "source_changed" when the bytes are not the same any more), and what `submit`
+        raises.
+        """
+        if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+            raise Conflict(f"only a failed or cancelled job is retried; this one is {job.status}", code="not_retryable")
+        job_type = self.job_type(job.job_type)
+        params = parse(job_type, job.parameters)
+        source = job_type.source(params, self.machine.resources)
+        if dict(source) != job.source:
+            raise source_changed(job)
+        new = NewJob(
+            **job.model_dump(include={"job_id", "job_type", "parameters", "source", "exclusive_key"}),
+            total_stages=len(job_type.stages),
+        )
+        return self.accept(job_type, params, new)
+
+    def accept(self, job_type: JobType, params: BaseModel, new: NewJob) -> tuple[Submission, Job]:
         with bound(job_id=new.job_id):
             submission, job = self.settle(job_type, params, new)
             if job.status == JobStatus.QUEUED:
@@ -103,6 +125,15 @@ def busy(exclusive_key: str, holder: str | None) -> Conflict:
     )
 
 
+def source_changed(job: Job) -> Conflict:
+    return Conflict(
+        "the source was replaced after this job was submitted, and a job is bound to the bytes that it was given;"
+        " submit the request again, to load the new bytes as a new job",
+        code="source_changed",
+        details={"parameters": job.parameters},
+    )
+
+
 def parse(job_type: JobType, given: Mapping[str, Any]) -> BaseModel:
     try:
         return job_type.params.model_validate(given)
@@ -111,12 +142,11 @@ def parse(job_type: JobType, given: Mapping[str, Any]) -> BaseModel:
 
 
 def told(job_type: JobType, problem: Any) -> dict[str, str]:
-    parameter = ".".join(str(part) for part in problem["loc"]) or "body"
-    detail = problem["msg"].removeprefix("Value error, ")
+    described = problem_of(problem)
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
         known = ", ".join(field.alias or name for name, field in job_type.params.model_fields.items())
-        detail = f"there is no such parameter; known are: {known}"
-    return {"parameter": parameter, "code": problem["type"], "detail": detail}
+        described["detail"] = f"there is no such parameter; known are: {known}"
+    return described
 
 
 def job_id_of(job_type: JobType, params: BaseModel, source: Mapping[str, Any]) -> str:

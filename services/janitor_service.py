@@ -59,7 +59,7 @@ class JanitorRun:
 
 class JanitorService:
     """`dead_letters(most)` gives batches of dead-lettered messages; `sweep(older_than_seconds)` removes what killed
-    processes left on this machine's disk, and names it."""
+    processes left on this machine's disk, `forget_uploads()` what was uploaded and never submitted; both name it."""
 
     def __init__(
         self,
@@ -67,12 +67,14 @@ class JanitorService:
         limits: Limits,
         dead_letters: Callable[[int], Iterator[list[DeadLetter]]],
         sweep: Callable[[float], list[str]],
+        forget_uploads: Callable[[], list[str]],
     ) -> None:
         self.machine = machine
         self.state = machine.state
         self.limits = limits
         self.dead_letters = dead_letters
         self.sweep = sweep
+        self.forget_uploads = forget_uploads
 
     def run_outbox(self) -> JanitorRun | None:
         """Jobs that were written down while the bus was away are sent soon after it is back. None when another one
@@ -112,6 +114,7 @@ class JanitorService:
                 run.actions |= letters.work_through(self.dead_letters(self.limits.per_run))
                 run.took("released", self.release_ended_runs())
                 run.took("folders_removed", self.sweep(self.limits.stale))
+                run.took("uploads_removed", self.forget_uploads())
                 self.forget_old_runs()
         return run
 

@@ -4,13 +4,15 @@ import functools
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import azure.functions as func
+from pydantic import BaseModel, ValidationError
 
-from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient
+from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient, problem_of
 
 log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
 
 TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 500: "Internal error", 503: "Service unavailable"}
@@ -87,6 +89,14 @@ def json_object(req: func.HttpRequest) -> dict[str, Any]:
         raise InvalidInput("malformed_json", "the body is not a JSON object.", parameter="body")
     refuse_nul(body)
     return body
+
+
+def parsed(model: type[M], given: dict[str, Any]) -> M:
+    """Raises InvalidParameters naming each parameter that is wrong."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise InvalidParameters([problem_of(found) for found in error.errors(include_url=False)]) from None
 
 
 def refuse_constant(name: str) -> None:

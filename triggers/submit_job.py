@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from core.models.enums import Submission
+from core.models.job import Job
 from triggers.http import edge, job_url, json_object, json_response
 from triggers.wiring import submissions
 
@@ -20,7 +21,10 @@ MESSAGES = {
 @bp.route(route="jobs/submit/{job_type}", methods=["POST"])
 @edge
 def submit_job(req: func.HttpRequest) -> func.HttpResponse:
-    submission, job = submissions().submit(req.route_params["job_type"], json_object(req))
+    return accepted(req, *submissions().submit(req.route_params["job_type"], json_object(req)))
+
+
+def accepted(req: func.HttpRequest, submission: Submission, job: Job) -> func.HttpResponse:
     location = job_url(req, "status", job.job_id)
     body = {
         "job_id": job.job_id,

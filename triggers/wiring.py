@@ -22,6 +22,7 @@ from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
+from services.uploads import Uploads
 from services.vector.parsed import SANDBOXED
 from services.vector.source_file import remove_abandoned_folders
 
@@ -97,7 +98,12 @@ def inspections() -> Inspections:
 
 
 @once
+def uploads() -> Uploads:
+    return Uploads(resources())
+
+
+@once
 def janitors() -> JanitorService:
     config = settings()
     limits = Limits(stale=config.function_timeout_seconds + STALE_GRACE_SECONDS, max_attempts=config.max_task_attempts)
-    return JanitorService(machine(), limits, bus().dead_letters, remove_abandoned_folders)
+    return JanitorService(machine(), limits, bus().dead_letters, remove_abandoned_folders, uploads().forget_unsubmitted)

@@ -43,6 +43,16 @@ def known_encoding(value: str) -> str:
     return value
 
 
+def plain_path(value: str) -> str:
+    parts = value.split("/")
+    if value.startswith("/") or "\\" in value or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("give the blob's name inside its container, without a leading '/', '..' or empty parts")
+    if any(ord(character) < 32 for character in value):
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+BlobName = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(plain_path)]
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -92,7 +102,7 @@ class ConverterParams(Strict):
 
 
 class ProcessVectorParams(Strict):
-    blob_name: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    blob_name: BlobName
     table_name: TableName
     file_extension: Extension = Field(validate_default=True)
     container_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] | None = None
@@ -131,16 +141,6 @@ class ProcessVectorParams(Strict):
     @classmethod
     def plain_extension(cls, value: Any) -> Any:
         return value.lower().removeprefix(".") if isinstance(value, str) else value
-
-    @field_validator("blob_name")
-    @classmethod
-    def plain_path(cls, value: str) -> str:
-        parts = value.split("/")
-        if value.startswith("/") or "\\" in value or any(part in ("", ".", "..") for part in parts):
-            raise ValueError("give the blob's name inside its container, without a leading '/', '..' or empty parts")
-        if any(ord(character) < 32 for character in value):
-            raise ValueError("control characters are not allowed")
-        return value
 
     @model_validator(mode="after")
     def one_way_to_the_geometry(self) -> Self:

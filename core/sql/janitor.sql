@@ -172,6 +172,12 @@ INSERT INTO app.dead_letters (queue, message_id, reason, body)
 VALUES (%(queue)s, %(message_id)s, %(reason)s, %(body)s)
 ON CONFLICT DO NOTHING;
 
+-- never_submitted
+-- Those of the blobs that no job has named as its source.
+SELECT name
+  FROM unnest(%(names)s::text[]) AS name
+ WHERE NOT EXISTS (SELECT FROM app.jobs WHERE parameters->>'blob_name' = name);
+
 -- unsent_jobs
 -- Open jobs that have to enter a stage and have not: their message was never confirmed as sent, or was lost.
 SELECT job_id, run, stage FROM app.jobs AS j

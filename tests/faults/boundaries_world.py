@@ -267,7 +267,7 @@ def opened(
         RetryPolicy(base_seconds=0.01),
         Patience(postponed=15.0),
     )
-    janitors = JanitorService(machine, Limits(stale=STALE), bus.dead_letters, remove_abandoned_folders)
+    janitors = JanitorService(machine, Limits(stale=STALE), bus.dead_letters, remove_abandoned_folders, list)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         stack.callback(database.close)

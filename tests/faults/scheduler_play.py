@@ -81,7 +81,7 @@ class Play:
         patience = Patience(seconds=120.0, longest_pause=30.0)
         self.machine = CoreMachine(StateManager(self.database), self.bus, REGISTRY, self.world, RetryPolicy(), patience)
         self.submissions = Submissions(self.machine)
-        self.janitors = JanitorService(self.machine, LIMITS, self.bus.dead_letters, lambda _seconds: [])
+        self.janitors = JanitorService(self.machine, LIMITS, self.bus.dead_letters, lambda _seconds: [], list)
         self.consumers = self.rng.randint(2, 6)
         # Who goes on: anybody, mostly who came first, or mostly who came last and overtakes the others.
         self.habit = self.rng.choice((None, None, 0, -1))
