@@ -18,6 +18,7 @@ from triggers import (
     pages,
     queues,
     retry_job,
+    serve,
     submit_job,
     timers,
     uploads,
@@ -26,6 +27,6 @@ from triggers import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
     *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job),
-    *(get_table, pages, health, queues, timers, cleanup),
+    *(get_table, serve, pages, health, queues, timers, cleanup),
 ):
     app.register_functions(module.bp)

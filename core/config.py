@@ -1,6 +1,7 @@
 """Settings, from the environment. The only reader of it."""
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.retry import RetryPolicy
 
 HOST_JSON = Path(__file__).parent.parent / "host.json"
+WEB_URL = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)?")
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -30,6 +32,7 @@ class Settings(BaseSettings):
     postgis_password: str | None = None
     postgis_sslmode: str = "prefer"
     postgis_pool_size: int = Field(default=8, ge=1, le=100)
+    serving_pool_size: int = Field(default=4, ge=1, le=100)
 
     blob_connection_string: str | None = None
     blob_account_url: str | None = None
@@ -45,6 +48,8 @@ class Settings(BaseSettings):
     vector_tasks_queue: str = "vector-tasks"
 
     allowed_schemas: Names = ("geo",)
+    public_base_url: str | None = None
+    anonymous_read: bool = False
     max_source_mb: int = Field(default=2048, ge=1)
     parser_memory_mb: int = Field(default=1024, ge=64)
     inspection_seconds: float = Field(default=10.0, gt=0)
@@ -64,6 +69,13 @@ class Settings(BaseSettings):
     @classmethod
     def split_names(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("public_base_url")
+    @classmethod
+    def whole_url(cls, value: str | None) -> str | None:
+        if value is not None and not WEB_URL.fullmatch(value):
+            raise ValueError("PUBLIC_BASE_URL is not a URL like https://maps.example.org/api")
+        return value.rstrip("/") if value else None
 
     @model_validator(mode="after")
     def complete(self) -> Self:
@@ -94,6 +106,12 @@ class Settings(BaseSettings):
     def function_timeout_seconds(self) -> float:
         """How long a function may run: host.json, or the setting that overrides it."""
         return timespan_seconds(self.function_timeout or json.loads(HOST_JSON.read_text())["functionTimeout"])
+
+    @property
+    def route_prefix(self) -> str:
+        """What every route begins with: `/api`."""
+        prefix: str = json.loads(HOST_JSON.read_text())["extensions"]["http"]["routePrefix"]
+        return f"/{prefix.strip('/')}".rstrip("/")
 
     @property
     def database_url(self) -> str:

@@ -10,13 +10,14 @@ from core.ports import Row, Transaction
 from core.sql import tables
 from services.vector.column_summary import column_summary
 from triggers.http import edge, json_response
+from triggers.serve import READERS
 from triggers.wiring import resources
 
 bp = func.Blueprint()
 MOST_TABLES = 1000
 
 
-@bp.route(route="tables", methods=["GET"])
+@bp.route(route="tables", methods=["GET"], auth_level=READERS)
 @edge
 def list_tables(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
     """Newest first."""
@@ -24,14 +25,14 @@ def list_tables(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
         return json_response({"tables": published(tx)})
 
 
-@bp.route(route="tables/{table}", methods=["GET"])
+@bp.route(route="tables/{table}", methods=["GET"], auth_level=READERS)
 @edge
 def get_table(req: func.HttpRequest) -> func.HttpResponse:
     with resources().database.transaction() as tx:
         return json_response(one_published(tx, req.route_params["table"]))
 
 
-@bp.route(route="tables/{table}/columns/{column}", methods=["GET"])
+@bp.route(route="tables/{table}/columns/{column}", methods=["GET"], auth_level=READERS)
 @edge
 def get_column(req: func.HttpRequest) -> func.HttpResponse:
     """Its commonest values and quantiles."""

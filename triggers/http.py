@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import azure.functions as func
@@ -14,8 +14,17 @@ from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, Not
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
+AsyncEndpoint = Callable[[func.HttpRequest, func.Context], Awaitable[func.HttpResponse]]
 
-TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 500: "Internal error", 503: "Service unavailable"}
+PROBLEM = "application/problem+json"
+TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    500: "Internal error",
+    503: "Service unavailable",
+}
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
@@ -31,20 +40,42 @@ def edge(endpoint: Endpoint) -> Endpoint:
     def answered(req: func.HttpRequest) -> func.HttpResponse:
         try:
             return endpoint(req)
-        except AppError as error:
-            if status_of(error) == 500:
-                log.exception("request failed", extra={"url": req.url.split("?")[0]})
-            return problem(error)
-        except Exception:
-            log.exception("request failed", extra={"url": req.url.split("?")[0]})
-            return problem(AppError("something went wrong in the app; its log has the details"))
+        except Exception as error:  # noqa: BLE001 - the edge
+            return failure(req, error)
 
     return answered
 
 
+def async_edge(endpoint: AsyncEndpoint) -> AsyncEndpoint:
+    """`edge`, for an endpoint that runs on the worker's event loop."""
+
+    @functools.wraps(endpoint)
+    async def answered(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        try:
+            return await endpoint(req, context)
+        except Exception as error:  # noqa: BLE001 - the edge
+            return failure(req, error)
+
+    return answered
+
+
+def failure(req: func.HttpRequest, error: Exception) -> func.HttpResponse:
+    known = (
+        error if isinstance(error, AppError) else AppError("something went wrong in the app; its log has the details")
+    )
+    if status_of(known) == 500:
+        log.error("request failed", exc_info=error, extra={"url": req.url.split("?")[0]})
+    return problem(known)
+
+
 def problem(error: AppError) -> func.HttpResponse:
     status = status_of(error)
-    told = {
+    body = json.dumps(problem_body(error, status))
+    return func.HttpResponse(body, status_code=status, headers=problem_headers(status), mimetype=PROBLEM)
+
+
+def problem_body(error: AppError, status: int) -> dict[str, Any]:
+    return {
         "type": "about:blank",
         "title": TITLES[status],
         "status": status,
@@ -53,8 +84,10 @@ def problem(error: AppError) -> func.HttpResponse:
         **({"errors": errors} if (errors := errors_of(error)) else {}),
         **error.details,
     }
-    headers = {"Retry-After": "10"} if status == 503 else None
-    return func.HttpResponse(json.dumps(told), status_code=status, headers=headers, mimetype="application/problem+json")
+
+
+def problem_headers(status: int) -> dict[str, str] | None:
+    return {"Retry-After": "10"} if status == 503 else None
 
 
 def status_of(error: AppError) -> int:
