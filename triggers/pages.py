@@ -1,5 +1,7 @@
-"""GET /api/ui, GET /api/map/{table}, and below /api/static what they are made of. Open to everybody: there is no data in
-them, a page asks for a function key, and fetches with it what it shows."""
+"""GET /api/ui, GET /api/map/{table}, and below /api/static what they are made of.
+
+Open to everybody, since they hold no data: a page asks for a function key, and fetches with it what it shows.
+"""
 
 from urllib.parse import urlsplit
 

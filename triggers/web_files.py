@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import azure.functions as func
@@ -26,18 +26,18 @@ REVALIDATED, KEPT = "no-cache", "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True)
 class WebFile:
-    """One file, read when it is first asked for."""
+    """One file, as it is now."""
 
     name: str
     path: Path
 
-    @cached_property
+    @property
     def content(self) -> bytes:
         return self.path.read_bytes()
 
-    @cached_property
+    @property
     def compressed(self) -> bytes:
-        return gzip.compress(self.content, mtime=0)
+        return compressed(self.path, self.path.stat().st_mtime_ns)
 
     def answer(
         self, req: func.HttpRequest, content: bytes | None = None, headers: dict[str, str] | None = None
@@ -59,6 +59,11 @@ class WebFile:
         if zipped:
             told["Content-Encoding"] = "gzip"
         return func.HttpResponse(body, headers=told, mimetype=TYPES[self.path.suffix], charset="utf-8")
+
+
+@lru_cache(maxsize=64)
+def compressed(path: Path, changed: int) -> bytes:  # noqa: ARG001
+    return gzip.compress(path.read_bytes(), mtime=0)
 
 
 @lru_cache(maxsize=1)

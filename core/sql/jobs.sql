@@ -129,8 +129,8 @@ SELECT s.job_id, s.stage, s.name, s.expected AS total, s.completed, s.failed,
        max((t.result #>> '{result,total_features}')::bigint) AS rows_total,
        s.created_at AS started_at, s.updated_at
   FROM app.jobs AS j
-  JOIN app.job_stages AS s USING (job_id, run)
-  JOIN app.tasks AS t USING (job_id, run, stage)
+  JOIN app.job_stages AS s ON s.job_id = j.job_id AND s.run = j.run
+  JOIN app.tasks AS t ON t.job_id = s.job_id AND t.run = s.run AND t.stage = s.stage
  WHERE j.job_id = ANY(%(job_ids)s)
  GROUP BY s.job_id, s.run, s.stage
  ORDER BY s.job_id, s.stage;

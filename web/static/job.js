@@ -3,10 +3,11 @@
 import { ago, between, bytes, count, duration, extent, moment, number, tableOf, words } from "./format.js";
 import { TYPE_NAMES, jobName } from "./jobs.js";
 import { StageBar, StageList, paceInWords } from "./progress.js";
+import { Addresses, ItemsButton } from "./addresses.js";
 import { Receipt, RejectLinks, rejectedRows, rowsOfTasks } from "./receipt.js";
 import { useRemedies } from "./remedies.js";
 import { mapUrl, urlTo } from "./routes.js";
-import { ask, base } from "./session.js";
+import { ask } from "./session.js";
 import { Timeline } from "./timeline.js";
 import { Badge, Copy, Facts, Loading, ProblemNotice, Title, html, useEffect, useKeyWish, usePolled, useRef, useState } from "./view.js";
 
@@ -120,11 +121,11 @@ const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 function JobError({ job, remedies }) {
   const { code, message } = job.error;
-  const remedy = (remedies[code] || {}).remedy;
+  const { meaning, remedy, happens } = remedies[code] || {};
   return html`<section class="notice ${job.status === "failed" ? "danger" : "neutral"}" aria-labelledby="error">
-    <h2 id="error" class="notice-title">${job.status === "cancelled" ? "Cancelled" : `It failed: ${(remedies[code] || {}).meaning || words(code)}`}</h2>
+    <h2 id="error" class="notice-title">${job.status === "cancelled" ? "Cancelled" : `It failed: ${(meaning || words(code)).split(";")[0]}`}</h2>
     <p>${sentence(message.replace(/\.$/, ""))}</p>
-    ${remedy && job.status === "failed" && html`<p class="remedy"><b>What helps</b> ${remedy}</p>`}
+    ${(remedy || happens) && job.status === "failed" && html`<p class="remedy"><b>${remedy ? "What helps" : "What happens"}</b> ${sentence(remedy || happens)}</p>`}
     <p class="code-line"><code>${code}</code>${job.stage_name && html` in <code>${job.stage_name}</code>`}</p></section>`;
 }
 
@@ -132,7 +133,6 @@ function Outcome({ result, job }) {
   if (!result.table) return html`<details class="card" open><summary><h2>Result</h2></summary><pre tabindex="0">${JSON.stringify(result, null, 2)}</pre></details>`;
   const { table, source, replaced } = result;
   const name = `${table.schema}.${table.name}`;
-  const collection = new URL(`features/collections/${name}`, base).href;
   return html`<section class="card" aria-labelledby="table"><h2 id="table">Table</h2>
     ${result.degraded && html`<div class="notice warning"><p class="notice-title">Without a catalog entry</p><p>${result.degraded_reason}</p></div>`}
     <${Facts} of=${[
@@ -141,8 +141,8 @@ function Outcome({ result, job }) {
       ["Replaced", replaced && `${number(replaced.rows_before)} rows before, ${number(replaced.rows_after)} now`],
       ["STAC item", result.stac && html`<code>${result.stac.collection}/${result.stac.item_id}</code>`],
     ]} />
-    <p class="links"><a class="button" href=${mapUrl(name)}>Map</a><a class="button" href=${`${collection}/items`}>Items</a>
-      <span class="copy-line"><span class="muted">For QGIS</span> <code>${new URL("features", base).href}</code> <${Copy} text=${new URL("features", base).href} label="Copy the address for QGIS" /></span></p>
+    <p class="links"><a class="button" href=${mapUrl(name)}>Map</a><${ItemsButton} name=${name} rows=${result.rows.loaded} /></p>
+    <${Addresses} name=${name} />
     <details><summary>${count(table.columns.length, "column")}${table.renamed.length ? `, ${table.renamed.length} renamed` : ""}</summary><${Columns} table=${table} /></details></section>`;
 }
 

@@ -43,12 +43,8 @@ export function Receipt({ rows, remedies }) {
 
 function Reasons({ rejected, remedies }) {
   const sorted = Object.entries(rejected).sort((one, other) => other[1] - one[1]);
-  return html`<div class="scroll"><table>
-    <caption class="hidden">Rejected rows by reason</caption>
-    <thead><tr><th scope="col">Rejected because</th><th scope="col" class="right">Rows</th><th scope="col">The row</th></tr></thead>
-    <tbody>${sorted.map(([reason, rows]) => html`<tr key=${reason}><th scope="row"><code>${reason}</code></th>
-      <td class="right">${number(rows)}</td><td>${(remedies[reason] || {}).meaning || ""}</td></tr>`)}</tbody>
-  </table></div>`;
+  return html`<ul class="reasons" aria-label="Rejected rows by reason">${sorted.map(([reason, rows]) => html`<li key=${reason}>
+    <b>${number(rows)}</b><span><code>${reason}</code> <span class="muted">${remedies[reason] ? `the row ${remedies[reason].meaning}` : ""}</span></span></li>`)}</ul>`;
 }
 
 export function RejectLinks({ job, table, rejected }) {

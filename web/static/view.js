@@ -1,10 +1,10 @@
 // What all pages are built from. Preact puts every text into a text node: nothing from data is ever parsed as HTML.
 
-import { html, render, useEffect, useRef, useState } from "./vendor/htm-3.1.1/standalone.module.js";
+import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm-3.1.1/standalone.module.js";
 import { words } from "./format.js";
 import { forgetKey, setKey } from "./session.js";
 
-export { html, render, useEffect, useRef, useState };
+export { html, render, useEffect, useMemo, useRef, useState };
 
 const LONGEST_PAUSE = 15;
 
