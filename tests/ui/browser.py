@@ -60,12 +60,17 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """The first that is there, waited for."""
-        return self.until(lambda: next(iter(self.all(selector)), None), f"there is no {selector}")
+        found: WebElement = self.until(lambda: next(iter(self.all(selector)), None), f"there is no {selector}")
+        return found
 
     def button(self, text: str) -> WebElement:
         """A button or link of this name, waited for."""
         path = f"//*[self::button or self::a or self::summary][normalize-space()={text!r}]"
-        return self.until(lambda: next(iter(self.driver.find_elements(By.XPATH, path)), None), f"no button {text!r}")
+        found: WebElement = self.until(
+            lambda: next(iter(self.driver.find_elements(By.XPATH, path)), None),
+            lambda: f"no button {text!r}: {self.text}",
+        )
+        return found
 
     @property
     def text(self) -> str:
@@ -93,7 +98,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has told of errors; what a page asks for and is refused is no error of its script."""
-        log: list[dict[str, Any]] = self.driver.get_log("browser")
+        log: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         severe = [entry["message"] for entry in log if entry["level"] == "SEVERE"]
         return [message for message in severe if "the server responded with a status of 40" not in message]
 
