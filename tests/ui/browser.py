@@ -23,7 +23,7 @@ FLAGS = (
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars", "--force-device-scale-factor=1"),
 )
 DESKTOP, PHONE = (1280, 860), (375, 740)
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 

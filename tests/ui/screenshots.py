@@ -21,7 +21,7 @@ INSTANCE = "screenshots"
 PLACE = {"lat_name": "latitude", "lon_name": "longitude"}
 COLOURS = 200
 # Copies of the airports, and rows a chunk: long enough at work to be seen.
-COPIES, CHUNK = 35, 500
+COPIES, CHUNK = 35, 1000
 
 
 def main() -> int:
@@ -54,7 +54,12 @@ class Studio:
 
     def submit(self, name: str, content: bytes, **parameters: object) -> str:
         request = {"blob_name": self.upload(name, content), "overwrite": True, **parameters}
-        return str(self.http.post("/api/jobs/submit/process_vector", json=request).raise_for_status().json()["job_id"])
+        answer = self.http.post("/api/jobs/submit/process_vector", json=request)
+        if answer.status_code == httpx.codes.CONFLICT:
+            # A session before was cut off.
+            follow(self.http, answer.json()["job_id"])
+            answer = self.http.post("/api/jobs/submit/process_vector", json=request)
+        return str(answer.raise_for_status().json()["job_id"])
 
     def load(self, name: str, content: bytes, **parameters: object) -> str:
         job_id = self.submit(name, content, **parameters)
@@ -78,7 +83,7 @@ class Studio:
     def jobs_and_progress(self) -> None:
         job_id = self.submit("flights.csv", many_airports(), table_name="flights", chunk_size=CHUNK, **PLACE)
         self.browser.goto("ui/jobs")
-        self.browser.until(lambda: "rows/s" in self.browser.text, "no pace")
+        self.browser.until(lambda: "rows/s" in self.browser.text, "no pace", patience=200)
         self.shoot("jobs")
         self.browser.goto(f"ui/jobs/{job_id}")
         self.browser.until(lambda: "left of this stage" in self.browser.text, "no pace")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -14,6 +15,11 @@ from tests.ui.browser import DESKTOP, PHONE, Browser
 
 BAD_ROWS = "n,lat,lon\n" + "".join(f"{n},{n},{n}\n" for n in range(10)) + "10,far,3\n11,,\n"
 MANY = "n,lat,lon\n" + "".join(f"{n},{n % 80},{n % 170}\n" for n in range(60_000))
+
+
+def anew(message: str) -> str:
+    """The same job again would be given the same message, which the broker knows."""
+    return f"{message} {uuid4().hex}"
 
 
 def choose(browser: Browser, path: Path) -> None:
@@ -86,10 +92,10 @@ def test_a_file_that_is_none_is_refused_in_words(clean_flow: Flow, browser: Brow
 
 def test_live_progress_and_cancelling(clean_flow: Flow, browser: Browser, table: str) -> None:
     blob = clean_flow.put(MANY, "many.csv")
-    job_id = clean_flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=100)
+    job_id = clean_flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=500)
     browser.goto("ui/jobs")
     browser.sees("Processing", table)
-    browser.until(lambda: "rows/s" in browser.text, lambda: f"no pace: {browser.text}")
+    browser.until(lambda: "rows/s" in browser.text, lambda: f"no pace: {browser.text}", patience=150)
     browser.button(f"geo.{table}").click()
     browser.sees("Progress", "of 60,000 in the file", "left of this stage")
     percent = browser.find("[role=progressbar]").get_attribute("aria-valuenow")
@@ -105,7 +111,7 @@ def test_live_progress_and_cancelling(clean_flow: Flow, browser: Browser, table:
 
 
 def test_a_failed_job_says_what_helps_and_is_tried_again(clean_flow: Flow, browser: Browser) -> None:
-    job_id = clean_flow.hello(n=1, message="fails", failure_rate=1.0)
+    job_id = clean_flow.hello(n=1, message=anew("fails"), failure_rate=1.0)
     clean_flow.failed(job_id)
     browser.goto(f"ui/jobs/{job_id}")
     browser.sees("Failed", "It failed: hello_world was asked to fail", "simulated_failure")
@@ -130,8 +136,8 @@ def test_rejected_rows_are_counted_explained_and_shown_on_the_map(
 
 
 def test_the_list_is_filtered_and_its_filters_are_in_the_address(clean_flow: Flow, browser: Browser) -> None:
-    clean_flow.completed(clean_flow.hello(n=1, message="well"))
-    clean_flow.failed(clean_flow.hello(n=1, message="badly", failure_rate=1.0))
+    clean_flow.completed(clean_flow.hello(n=1, message=anew("well")))
+    clean_flow.failed(clean_flow.hello(n=1, message=anew("badly"), failure_rate=1.0))
     browser.goto("ui")
     browser.until(lambda: len(browser.all(".job-row")) == 2, "not two jobs")
     Select(browser.find("#filter-status")).select_by_value("failed")
@@ -146,7 +152,7 @@ def test_the_list_is_filtered_and_its_filters_are_in_the_address(clean_flow: Flo
 def test_queues_and_janitors(clean_flow: Flow, browser: Browser) -> None:
     browser.goto("ui/queues")
     browser.sees("messages in geospatial-jobs", "open tasks", "Task watchdog", "History")
-    for button in browser.all("[aria-label='Run Job health now']"):
+    for button in browser.all("[aria-label='Run now: Job health']"):
         button.click()
     browser.until(lambda: "ran" in browser.find(".janitors li:nth-child(2)").text, "it was not run")
     browser.find("#acted").click()
@@ -232,7 +238,7 @@ def test_by_keyboard_alone(clean_flow: Flow, browser: Browser, tmp_path: Path, t
 def furnished(clean_flow: Flow, table: str) -> dict[str, Any]:
     """Every kind of page with something on it."""
     good = clean_flow.load(BAD_ROWS, "mixed.csv", table, lat_name="lat", lon_name="lon", max_reject_percent=50)
-    failed = clean_flow.hello(n=1, message="badly", failure_rate=1.0)
+    failed = clean_flow.hello(n=1, message=anew("badly"), failure_rate=1.0)
     clean_flow.failed(failed)
     return {"table": f"geo.{table}", "good": good["job_id"], "failed": failed}
 

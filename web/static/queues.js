@@ -56,7 +56,7 @@ function Janitor({ name, run, reload }) {
   };
   return html`<li><div><b>${words(name)}</b><span class="muted">${JANITORS[name] || ""}</span>
     <span>${run ? html`ran ${ago(run.finished_at)} in ${duration(run.seconds)}: ${actions(run.actions)}` : "has not run yet"}</span></div>
-    <button type="button" disabled=${busy} onClick=${send} aria-label=${`Run ${words(name)} now`}>${busy ? "Running …" : "Run now"}</button></li>`;
+    <button type="button" disabled=${busy} onClick=${send} aria-label=${`Run now: ${words(name)}`}>Run now</button></li>`;
 }
 
 /** An action is a list of ids, or a number. */

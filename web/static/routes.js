@@ -5,6 +5,9 @@ import { base } from "./session.js";
 const root = new URL("ui", base).pathname;
 let changed = () => {};
 
+/** Whether the page came by a link of another one: the browser itself says so of the first. */
+export let moved = false;
+
 export const urlTo = (...parts) => [root, ...parts.map(encodeURIComponent)].join("/");
 export const mapUrl = (table, jobId) =>
   new URL(`map/${encodeURIComponent(table)}`, base).pathname + (jobId ? `?job=${jobId}` : "");
@@ -16,6 +19,7 @@ export function here() {
 }
 
 export function go(url) {
+  moved = true;
   history.pushState(null, "", url);
   changed(here());
   scrollTo(0, 0);
@@ -24,7 +28,10 @@ export function go(url) {
 /** Call back with each new path; links to pages of the dashboard are followed without loading anew. */
 export function follow(callback) {
   changed = callback;
-  const moved = () => callback(here());
+  const popped = () => {
+    moved = true;
+    callback(here());
+  };
   const clicked = (event) => {
     const link = event.target.closest("a");
     const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
@@ -33,10 +40,10 @@ export function follow(callback) {
     event.preventDefault();
     go(link.href);
   };
-  addEventListener("popstate", moved);
+  addEventListener("popstate", popped);
   document.addEventListener("click", clicked);
   return () => {
-    removeEventListener("popstate", moved);
+    removeEventListener("popstate", popped);
     document.removeEventListener("click", clicked);
   };
 }

@@ -2,6 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm-3.1.1/standalone.module.js";
 import { words } from "./format.js";
+import { moved } from "./routes.js";
 import { forgetKey, setKey } from "./session.js";
 
 export { html, render, useEffect, useMemo, useRef, useState };
@@ -100,13 +101,15 @@ export function Empty({ title, children }) {
   return html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 }
 
-/** A heading that takes the focus when its page is entered, so that screen readers begin there. */
+/** A heading that takes the focus when its page is entered from another one, so that screen readers begin there. */
 export function Title({ children, text }) {
   const heading = useRef(null);
   useEffect(() => {
     document.title = `${text} – vector-etl`;
   }, [text]);
-  useEffect(() => heading.current && heading.current.focus({ preventScroll: true }), []);
+  useEffect(() => {
+    if (moved) heading.current.focus({ preventScroll: true });
+  }, []);
   return html`<h1 tabindex="-1" ref=${heading}>${children || text}</h1>`;
 }
 
@@ -122,7 +125,7 @@ export function Copy({ text, label }) {
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
   };
-  return html`<button type="button" class="quiet" onClick=${copy} aria-label=${label}>${copied ? "Copied" : "Copy"}</button>`;
+  return html`<button type="button" class="quiet" onClick=${copy} aria-label=${copied ? "Copied" : label}>${copied ? "Copied" : "Copy"}</button>`;
 }
 
 /** Asks for the function key when the app wants one. */
