@@ -12,8 +12,10 @@ from triggers import (
     control_job,
     get_job_status,
     get_rejects,
+    get_table,
     health,
     inspect_job,
+    pages,
     queues,
     retry_job,
     serve,
@@ -25,6 +27,6 @@ from triggers import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
     *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job),
-    *(serve, health, queues, timers, cleanup),
+    *(get_table, serve, pages, health, queues, timers, cleanup),
 ):
     app.register_functions(module.bp)

@@ -1,4 +1,4 @@
-"""POST /api/jobs/cancel/{job_id} and GET /api/jobs/diagnosis/{job_id}"""
+"""POST /api/jobs/cancel/{job_id}, GET /api/jobs/diagnosis/{job_id}, GET /api/queues"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from triggers.wiring import bus, janitors, machine
 
 bp = func.Blueprint()
 MOST_NOTIFICATIONS = 200
+MOST_DEAD_LETTERS = 50
 
 
 @bp.route(route="jobs/cancel/{job_id}", methods=["POST"])
@@ -59,6 +60,15 @@ def diagnose_job(req: func.HttpRequest) -> func.HttpResponse:
             "notifications": events,
         }
     )
+
+
+@bp.route(route="queues", methods=["GET"])
+@edge
+def get_queues(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """How many messages wait, and the newest that nobody could read."""
+    with machine().state.database.transaction() as tx:
+        unreadable = tx.all(janitor.dead_letters, limit=MOST_DEAD_LETTERS)
+    return json_response({"queues": queues(), "dead_letters": unreadable})
 
 
 def reason(job: Job, stage: Row | None, current: dict[str, Any] | None, waits: Row) -> str:

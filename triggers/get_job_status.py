@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.errors import InvalidInput, NotFound
 from core.job_facts import job_facts, percent, summary
 from core.models.enums import JobStatus
 from core.models.job import Job
+from core.ports import Row
 from core.sql import jobs, tasks
 from triggers.http import edge, job_url, json_response, whole_number
 from triggers.published_links import with_links
@@ -21,6 +23,7 @@ bp = func.Blueprint()
 JOB_ID = re.compile(r"[0-9a-f]{64}")
 MOST_TASKS = 1000
 MOST_JOBS = 200
+OF_A_STAGE = ("name", "total", "completed", "failed", "processing", "queued", "pending", "started_at", "updated_at")
 
 
 @bp.route(route="jobs/status/{job_id}", methods=["GET"])
@@ -38,7 +41,8 @@ def get_job_status(req: func.HttpRequest) -> func.HttpResponse:
 @bp.route(route="jobs", methods=["GET"])
 @edge
 def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
-    """Newest first. Filters: status, job_type; limit (1-200); `after` as a page's `next` gives it."""
+    """Newest first, the open ones with their progress. Filters: status, job_type; limit (1-200); `after` as a page's
+    `next` gives it."""
     limit = whole_number(req, "limit", default=50, most=MOST_JOBS)
     before, before_id = page_start(req.params.get("after"))
     with machine().state.database.transaction() as tx:
@@ -52,8 +56,12 @@ def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
         )
     page = [Job.model_validate(row) for row in rows[:limit]]
     more = page_end(page[-1]) if len(rows) > limit else None
-    described_page = [described(job, result) for job, result in zip(page, with_links(req, page), strict=True)]
-    return json_response({"jobs": described_page, "next": more})
+    going = progress_of([job for job in page if job.status.is_open])
+    results = with_links(req, page)
+    listed = [
+        described(job, result) | {"progress": going.get(job.job_id)} for job, result in zip(page, results, strict=True)
+    ]
+    return json_response({"jobs": listed, "next": more})
 
 
 def existing_job(job_id: str) -> Job:
@@ -74,17 +82,25 @@ def links(req: func.HttpRequest, job: Job) -> dict[str, str]:
 
 
 def progress(job: Job) -> dict[str, Any]:
-    """rows_loaded: of the upload stage, so far."""
+    return progress_of([job])[job.job_id]
+
+
+def progress_of(going: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """Of each job by its id, asked for at once."""
     with machine().state.database.transaction() as tx:
-        stages = tx.all(jobs.stage_progress, job_id=job.job_id, run=job.run)
-    counted = ("total", "completed", "failed", "processing", "queued", "pending")
+        rows = tx.all(jobs.stage_progress, job_ids=[job.job_id for job in going])
+    return {job.job_id: counted(job, [row for row in rows if row["job_id"] == job.job_id]) for job in going}
+
+
+def counted(job: Job, stages: Sequence[Row]) -> dict[str, Any]:
+    """percent: every stage counts the same, by its completed tasks. rows_loaded: of the upload stage, so far;
+    rows_total: of the source, once it was read."""
     return {
         "percent": percent(job, stages),
         "summary": summary(machine().registry.get(job.job_type), stages),
         "rows_loaded": int(sum(stage["rows_loaded"] for stage in stages)),
-        "stages": {
-            str(stage["stage"]): {"name": stage["name"], **{name: stage[name] for name in counted}} for stage in stages
-        },
+        "rows_total": next((stage["rows_total"] for stage in stages if stage["rows_total"] is not None), None),
+        "stages": {str(stage["stage"]): {name: stage[name] for name in OF_A_STAGE} for stage in stages},
     }
 
 

@@ -28,6 +28,7 @@ class Job(BaseModel):
     dispatch: int
     created_at: datetime
     updated_at: datetime
+    run_started_at: datetime
     finished_at: datetime | None = None
 
 

@@ -188,3 +188,7 @@ SELECT job_id, run, stage FROM app.jobs AS j
                     WHERE s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage)
  ORDER BY updated_at
  LIMIT %(limit)s;
+
+-- dead_letters
+-- The newest messages that nobody could read.
+SELECT queue, message_id, reason, found_at FROM app.dead_letters ORDER BY found_at DESC LIMIT %(limit)s;

@@ -76,7 +76,10 @@ def test_the_status_tells_everything_of_a_job(flow: Flow, table: str) -> None:
     stages = job["progress"]["stages"]
     assert [stages[number]["name"] for number in ("1", "2", "3")] == ["prepare_chunks", "upload_chunks", "create_stac"]
     assert [stages[number]["total"] for number in ("1", "2", "3")] == [1, 3, 1]
-    assert job["progress"]["rows_loaded"] == 250
+    assert (job["progress"]["rows_loaded"], job["progress"]["rows_total"]) == (250, 250)
+    began = [datetime.fromisoformat(stages[number]["started_at"]) for number in ("1", "2", "3")]
+    ended = [datetime.fromisoformat(stages[number]["updated_at"]) for number in ("1", "2", "3")]
+    assert began[0] <= ended[0] <= began[1] <= ended[1] <= began[2] <= ended[2]
     assert (job["stage"], job["total_stages"], job["error"]) == (3, 3, None)
     moments = [datetime.fromisoformat(job[name]) for name in ("created_at", "finished_at", "updated_at")]
     assert all(moment.tzinfo for moment in moments)
@@ -138,6 +141,20 @@ def test_the_list_of_jobs_can_be_paged_through_and_filtered(clean_flow: Flow, ta
     assert [job["job_id"] for page in pages(flow, job_type="process_vector") for job in page] == [failing]
     assert [len(page) for page in pages(flow, job_type="hello_world")] == [7]
     assert pages(flow, status="queued") == [[]]
+
+
+def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
+    flow = clean_flow
+    ended = flow.hello(n=1, message="ended")
+    flow.completed(ended)
+    with flow.held_before_first_stage():
+        waiting = flow.hello(n=2, message="waiting")
+        again = flow.hello(n=3, message="as well")
+        listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
+    assert listed[ended] is None
+    for job_id in (waiting, again):
+        assert (listed[job_id]["percent"], listed[job_id]["summary"]) == (0.0, "waiting for its first stage")
+        flow.completed(job_id)
 
 
 @pytest.mark.parametrize(
