@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs/images"
 INSTANCE = "screenshots"
 PLACE = {"lat_name": "latitude", "lon_name": "longitude"}
-COLOURS = 200
+COLOURS = 256
 # Copies of the airports, and rows a chunk: long enough at work to be seen.
 COPIES, CHUNK = 35, 1000
 
@@ -70,7 +70,7 @@ class Studio:
         """Few colours make a small file."""
         self.browser.until(lambda: not self.browser.all("[aria-busy=true], .map-note"), "it is loading for ever")
         picture = Image.open(io.BytesIO(self.browser.driver.get_screenshot_as_png())).convert("RGB")
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
 
     def load_all(self) -> None:
         world = {"title": "Countries of the world", "attribution": "Natural Earth", "license": "CC0-1.0"}
@@ -113,13 +113,14 @@ class Studio:
         self.browser.rendered("table-fill")
         Select(self.browser.find("#style-column")).select_by_value("continent")
         self.browser.until(lambda: self.browser.all(".legend li"), "no legend")
-        self.browser.run(f"{MAP}.jumpTo({{center: [15, 25], zoom: 1.6}})")
+        self.browser.run(f"void {MAP}.jumpTo({{center: [15, 25], zoom: 1.6}})")
         self.browser.rendered("table-fill")
         self.shoot("map")
         self.browser.goto(f"map/geo.borders?job={self.failed}")
         self.browser.rendered("reject-line")
         self.browser.all("summary")[0].click()
-        self.browser.all(".reject-list button")[0].click()
+        self.browser.all(".reject-list button")[1].click()
+        self.browser.run(f"void {MAP}.jumpTo({{center: [40, 30], zoom: 1.7}})")
         self.browser.rendered("reject-line")
         self.shoot("rejects")
 

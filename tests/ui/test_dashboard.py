@@ -97,7 +97,7 @@ def test_live_progress_and_cancelling(clean_flow: Flow, browser: Browser, table:
     browser.sees("Processing", table)
     browser.until(lambda: "rows/s" in browser.text, lambda: f"no pace: {browser.text}", patience=150)
     browser.button(f"geo.{table}").click()
-    browser.sees("Progress", "of 60,000 in the file", "left of this stage")
+    browser.sees("Progress", "of 60,000 rows", "left of this stage")
     percent = browser.find("[role=progressbar]").get_attribute("aria-valuenow")
     browser.until(
         lambda: browser.find("[role=progressbar]").get_attribute("aria-valuenow") != percent, "it does not move"

@@ -47,7 +47,7 @@ def test_attributes_are_told_on_click_and_on_enter(clean_flow: Flow, browser: Br
     browser.sees("Brazil", "South America")
     browser.button("Close").click()
     assert "Brazil" not in browser.text
-    browser.run("document.querySelector('.map-canvas').map.jumpTo({center: [134, -25]})")
+    browser.run("void document.querySelector('.map-canvas').map.jumpTo({center: [134, -25]})")
     browser.rendered("table-fill")
     browser.run("document.querySelector('.map-canvas canvas').focus()")
     browser.press(Keys.ENTER)

@@ -2,7 +2,7 @@
 
 import { ago, between, bytes, count, duration, extent, moment, number, tableOf, words } from "./format.js";
 import { TYPE_NAMES, jobName } from "./jobs.js";
-import { StageBar, StageList, paceInWords } from "./progress.js";
+import { StageBar, StageList, paceInWords, summary } from "./progress.js";
 import { Addresses, ItemsButton } from "./addresses.js";
 import { Receipt, RejectLinks, rejectedRows, rowsOfTasks } from "./receipt.js";
 import { useRemedies } from "./remedies.js";
@@ -99,9 +99,9 @@ function Actions({ job, reload, table }) {
 
 function Progress({ job }) {
   return html`<section class="card" aria-labelledby="progress"><h2 id="progress">Progress</h2>
-    <div class="progress-line"><b class="percent">${Math.floor(job.progress.percent)} %</b><span class="muted">${job.progress.summary}</span></div>
+    <div class="progress-line"><b class="percent">${Math.floor(job.progress.percent)} %</b><span class="muted">${summary(job)}</span></div>
     <${StageBar} job=${job} />
-    <p class="pace">${paceInWords(job) || " "}${job.progress.rows_total ? html` <span class="muted">of ${number(job.progress.rows_total)} in the file</span>` : ""}</p>
+    <p class="pace">${paceInWords(job) || " "}</p>
     <${Diagnosis} jobId=${job.job_id} /></section>`;
 }
 

@@ -1,7 +1,7 @@
 // The list of jobs: newest first, filtered, live.
 
 import { ago, between, count, duration, number, tableOf, words } from "./format.js";
-import { StageBar, paceInWords } from "./progress.js";
+import { StageBar, paceInWords, summary } from "./progress.js";
 import { urlTo } from "./routes.js";
 import { ask } from "./session.js";
 import { Badge, Empty, Loading, ProblemNotice, Title, html, useKeyWish, usePolled, useState } from "./view.js";
@@ -59,7 +59,7 @@ function JobRow({ job }) {
     <div class="job-what"><a class="job-name" href=${urlTo("jobs", job.job_id)}>${jobName(job)}</a>
       <span class="muted">${TYPE_NAMES[job.job_type] || job.job_type}${job.parameters.blob_name ? ` · ${fileName(job)}` : ""}${job.run > 1 ? ` · run ${job.run}` : ""}</span></div>
     <div class="job-how">${job.progress
-      ? html`<${StageBar} job=${job} /><span class="muted">${paceInWords(job) || job.progress.summary}</span>`
+      ? html`<${StageBar} job=${job} /><span class="muted">${paceInWords(job) || summary(job)}</span>`
       : html`<span>${outcome(job)}</span>`}</div>
     <div class="job-when muted"><time datetime=${job.created_at} title=${job.created_at}>${ago(job.created_at)}</time><span>${took}</span></div>
   </li>`;

@@ -9,7 +9,7 @@ export function StageBar({ job }) {
   const pieces = Array.from({ length: job.total_stages }, (_, index) => stages[index + 1]);
   const percent = job.progress.percent;
   return html`<div class="stage-bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"
-      aria-valuenow=${percent} aria-valuetext=${`${percent} percent, ${job.progress.summary}`}>
+      aria-valuenow=${percent} aria-valuetext=${`${percent} percent, ${summary(job)}`}>
     ${pieces.map((stage, index) => html`<span class="stage-piece" key=${index}>
       <span class=${`stage-fill ${pieceClass(job, stage)}`} style=${{ width: `${filled(stage) * 100}%` }}></span>
     </span>`)}
@@ -39,11 +39,15 @@ export function pace(job) {
 export function paceInWords(job) {
   const { rate, left } = pace(job);
   const parts = [];
-  if (job.progress.rows_loaded) parts.push(`${number(job.progress.rows_loaded)} rows`);
+  const { rows_loaded: loaded, rows_total: total } = job.progress;
+  if (loaded) parts.push(`${number(loaded)}${total ? ` of ${number(total)}` : ""} rows`);
   if (rate) parts.push(`${number(Number(rate.toPrecision(3)))} rows/s`);
   if (left !== null) parts.push(`about ${duration(left)} left of this stage`);
   return parts.join(" · ");
 }
+
+/** upload_chunks: 5 of 10 chunks -> Upload chunks: 5 of 10 chunks */
+export const summary = (job) => job.progress.summary.replace(/^[a-z_]+(?=:)/, words);
 
 /** Each stage with its tasks, in words. */
 export function StageList({ job }) {

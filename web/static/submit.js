@@ -135,7 +135,7 @@ function Verdict({ look, remedies, change }) {
   return html`
     ${look.refusals.map((refusal) => html`<div class="notice danger" key=${refusal.code + refusal.parameter}>
       <p class="notice-title">${(remedies[refusal.code] || NONE).meaning ? sentence(remedies[refusal.code].meaning) : words(refusal.code)}</p>
-      <p>${refusal.code === "invalid_parameters" && refusal.parameter ? html`<code>${refusal.parameter}</code> ` : ""}${refusal.message}</p>
+      <p>${refusal.code === "invalid_parameters" && refusal.parameter ? html`<code>${refusal.parameter}</code> ` : ""}${sentence(refusal.message)}</p>
       ${refusal.code === "table_exists" ? html`<p><button type="button" onClick=${() => change("overwrite", true)}>Replace the table</button></p>`
         : refusal.parameter && document.getElementById(`p-${refusal.parameter}`) && html`<p><button type="button" onClick=${() => document.getElementById(`p-${refusal.parameter}`).focus()}>Change ${words(refusal.parameter).toLowerCase()}</button></p>`}
       <p class="code-line"><code>${refusal.code}</code>${refusal.by === "job" ? " the job would fail with it" : ""}</p></div>`)}
