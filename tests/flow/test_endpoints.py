@@ -145,11 +145,11 @@ def test_the_list_of_jobs_can_be_paged_through_and_filtered(clean_flow: Flow, ta
 
 def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
     flow = clean_flow
-    ended = flow.hello(n=1, message="ended")
+    ended = flow.hello(n=1, message="listed as ended")
     flow.completed(ended)
     with flow.held_before_first_stage():
-        waiting = flow.hello(n=2, message="waiting")
-        again = flow.hello(n=3, message="as well")
+        waiting = flow.hello(n=2, message="listed as waiting")
+        again = flow.hello(n=3, message="listed as well")
         listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
     assert listed[ended] is None
     for job_id in (waiting, again):
