@@ -21,7 +21,7 @@ INSTANCE = "screenshots"
 PLACE = {"lat_name": "latitude", "lon_name": "longitude"}
 COLOURS = 256
 # Copies of the airports, and rows a chunk: long enough at work to be seen.
-COPIES, CHUNK = 35, 1000
+COPIES, CHUNK = 35, 300
 
 
 def main() -> int:
