@@ -75,7 +75,7 @@ class Inspections:
             foresight = self.foresee(job_type, request.params)
         if request.params is not None and foresight.source is not None:
             look = inspection.look(request.params, foresight.source, self.submissions.machine.resources)
-            facts, fails = look.facts, list(look.refusals)
+            facts, fails = look.facts.model_dump(mode="json"), list(look.refusals)
         # What a stand-in is refused for is nobody's fault, and what is wrong with a parameter has been told.
         refused = [refusal for refusal in foresight.refusals if refusal.parameter not in request.replaced]
         refusals = [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import azure.functions as func
+from pydantic import BaseModel, ConfigDict
 
 from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient
 
@@ -15,11 +16,43 @@ Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
 
 TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 500: "Internal error", 503: "Service unavailable"}
 
+# What the type of a problem tells beyond its code; OGC API - Processes, Part 1, 7.8 to 7.13.
+TYPES = {
+    code: f"http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/{name}"
+    for code, name in (
+        ("process_not_found", "no-such-process"),
+        ("job_not_found", "no-such-job"),
+        ("result_not_ready", "result-not-ready"),
+    )
+}
+
+
+class ProblemParameter(BaseModel):
+    """One parameter that is wrong."""
+
+    parameter: str
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable, and docs/errors.md explains it; what helps to understand the problem may stand
+    beside."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[ProblemParameter] | None = None
+
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
-    return func.HttpResponse(
-        json.dumps(body, default=str), status_code=status, headers=headers, mimetype="application/json"
-    )
+    """body: a model, or what json knows."""
+    text = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body, default=str)
+    return func.HttpResponse(text, status_code=status, headers=headers, mimetype="application/json")
 
 
 def edge(endpoint: Endpoint) -> Endpoint:
@@ -43,7 +76,7 @@ def edge(endpoint: Endpoint) -> Endpoint:
 def problem(error: AppError) -> func.HttpResponse:
     status = status_of(error)
     told = {
-        "type": "about:blank",
+        "type": TYPES.get(error.code, "about:blank"),
         "title": TITLES[status],
         "status": status,
         "code": error.code,
@@ -51,8 +84,9 @@ def problem(error: AppError) -> func.HttpResponse:
         **({"errors": errors} if (errors := errors_of(error)) else {}),
         **error.details,
     }
+    body = Problem.model_validate(told).model_dump(exclude_unset=True)
     headers = {"Retry-After": "10"} if status == 503 else None
-    return func.HttpResponse(json.dumps(told), status_code=status, headers=headers, mimetype="application/problem+json")
+    return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/problem+json")
 
 
 def status_of(error: AppError) -> int:
@@ -104,13 +138,6 @@ def refuse_nul(value: Any, parameter: str = "body") -> None:
     if isinstance(value, list):
         for inner in value:
             refuse_nul(inner, parameter)
-
-
-def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
-    value = req.params.get(name, str(default))
-    if not value.isdecimal() or not least <= int(value) <= most:
-        raise InvalidInput("invalid_parameter", f"{name} is a whole number from {least} to {most}.", parameter=name)
-    return int(value)
 
 
 def job_url(req: func.HttpRequest, endpoint: str, job_id: str) -> str:

@@ -28,6 +28,8 @@ from services.vector.source_file import remove_abandoned_folders
 # A worker may be silent a little longer than a function may run, before it is given up.
 STALE_GRACE_SECONDS = 300.0
 
+JOB_TYPES = Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR)
+
 set_up_logging(settings().log_level)
 
 
@@ -79,7 +81,7 @@ def machine() -> CoreMachine:
     return CoreMachine(
         StateManager(held.database),
         bus(),
-        Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR),
+        JOB_TYPES,
         held,
         settings().retry_policy,
         Patience(settings().outage_patience_seconds),

@@ -91,7 +91,13 @@ class ConverterParams(Strict):
     decimal: Literal[".", ","] | None = None
 
 
+def extension_may_be_left_out(schema: dict[str, Any]) -> None:
+    schema["required"].remove("file_extension")
+
+
 class ProcessVectorParams(Strict):
+    model_config = ConfigDict(json_schema_extra=extension_may_be_left_out)
+
     blob_name: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     table_name: TableName
     file_extension: Extension = Field(validate_default=True)
