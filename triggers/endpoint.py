@@ -43,6 +43,12 @@ class Tag(StrEnum):
     DOCS = "Documentation"
 
 
+def sendable(params: type[BaseModel]) -> Any:
+    """The type of a body, which may be left out when none of its fields is needed."""
+    needs = any(field.is_required() for field in params.model_fields.values())
+    return params if needs else params | None
+
+
 class Answer(BaseModel):
     """A body as a client sees it. What its model does not name cannot be answered."""
 
@@ -106,7 +112,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """path: types of path parameters. problems: the codes of each status that is not 500 or 503."""
+    """path: types of path parameters. body: a type, or a type and None where it may be left out. problems: the codes of
+    each status but 500 and 503."""
 
     function: Function
     method: str

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import azure.functions as func
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from core.errors import InvalidInput, NotFound
 from core.models.enums import JobStatus, TaskStatus
@@ -30,8 +29,12 @@ MOST_JOBS = 200
 class OneOfTheResults:
     """Described by what the job types answer with now; what was kept from earlier versions is told as it is."""
 
-    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(job_type.result_model.__pydantic_core_schema__) for job_type in JOB_TYPES]}
+    def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        now = core_schema.union_schema([handler.generate_schema(job_type.result_model) for job_type in JOB_TYPES])
+        return core_schema.any_schema(
+            metadata={"pydantic_js_annotation_functions": [lambda _, describe: describe(now)]},
+            serialization=core_schema.wrap_serializer_function_ser_schema(lambda value, _: value, schema=now),
+        )
 
 
 JobTypeName = Annotated[str, Field(json_schema_extra={"enum": JOB_TYPES.names})]

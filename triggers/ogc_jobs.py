@@ -33,7 +33,7 @@ DEFECTS = frozenset(
     {
         *("internal_error", "worker_lost", "timeout", "task_failed", "out_of_memory", "dead_lettered", "no_progress"),
         *("no_tasks", "rows_do_not_add_up", "damaged_chunk", "invalid_stac_item", "parser_lost", "no_room"),
-        *("rejected_by_database", "rejected_by_service", "database_error", "storage_refused", "simulated_failure"),
+        *("rejected_by_database", "rejected_by_service", "database_error", "storage_refused"),
         *("temporary_failure", "service_unavailable", "storage_unavailable", "credentials_expired", "queue_missing"),
     }
 )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -91,9 +91,15 @@ class Schemas:
 
 def wishes(operation: Operation) -> Iterator[tuple[Any, Mode]]:
     yield from ((kind, READ) for kind in operation.path_types.values())
-    yield from ((kind, READ) for kind in (operation.body, operation.endpoint.query) if kind is not None)
+    yield from ((kind, READ) for kind in (bare(operation.body), operation.endpoint.query) if kind is not None)
     for told in operation.answers.values():
         yield from ((kind, WRITTEN) for kind in told.content.values())
+
+
+def bare(kind: Any) -> Any:
+    """The type that is None or nothing else."""
+    choices = [choice for choice in get_args(kind) if choice is not type(None)]
+    return choices[0] if type(None) in get_args(kind) else kind
 
 
 def document(server: str, version: str) -> Json:
@@ -146,10 +152,9 @@ def described(operation: Operation, schemas: Schemas) -> Json:
         "responses": responses(operation, schemas),
     }
     if operation.body is not None:
-        told["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": schemas.of(operation.body, READ)}},
-        }
+        kind = bare(operation.body)
+        content = {JSON: {"schema": schemas.of(kind, READ)}}
+        told["requestBody"] = {"required": kind is operation.body, "content": content}
     return told | ({"security": []} if endpoint.anonymous else {})
 
 

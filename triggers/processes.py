@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import InvalidInput, InvalidParameters, NotFound
 from core.workflow import JobType
-from triggers.endpoint import Query, Tag, Told, Variant, WholeNumber, api_root, endpoint, query_of
+from triggers.endpoint import Query, Tag, Told, Variant, WholeNumber, api_root, endpoint, query_of, sendable
 from triggers.get_job_status import JobTypeName
 from triggers.http import json_object
 from triggers.ogc_jobs import REL, Link, Ogc, StatusInfo, ogc_response, status_info
@@ -19,7 +19,7 @@ from triggers.ogc_schema import Json, ogc_schema
 from triggers.submit_job import REFUSALS
 from triggers.wiring import JOB_TYPES, submissions
 
-P = TypeVar("P", bound=BaseModel)
+P = TypeVar("P")
 bp = func.Blueprint()
 
 CONFORMANCE = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf"
@@ -86,12 +86,20 @@ class Execute(BaseModel, Generic[P]):
     model_config = ConfigDict(extra="forbid")
 
     inputs: P
-    outputs: dict[Literal["result"], Wish] = {}
+    outputs: dict[Literal["result"], Wish] = Field(default_factory=dict)
     response: Literal["document"] = "document"
 
 
-class AnyExecute(Execute[Any]):
-    inputs: dict[str, Any] = {}
+class ExecuteAsIs(Execute[P], Generic[P]):
+    """A process that needs no input."""
+
+    inputs: P = Field(default_factory=dict)  # type: ignore[assignment]
+
+
+def request_of(params: type[BaseModel]) -> Any:
+    """The type of an execution's body."""
+    generic: Any = Execute if sendable(params) is params else ExecuteAsIs
+    return sendable(generic[params])
 
 
 @endpoint(bp, "GET", "conformance", tag=Tag.PROCESSES, answers={200: Conformance})
@@ -141,7 +149,7 @@ def describe_process(req: func.HttpRequest) -> func.HttpResponse:
     "POST",
     "processes/{process_id}/execution",
     tag=Tag.PROCESSES,
-    variants=("process_id", [Variant(job_type.name, body=Execute[job_type.params]) for job_type in JOB_TYPES]),  # type: ignore[name-defined]
+    variants=("process_id", [Variant(job_type.name, body=request_of(job_type.params)) for job_type in JOB_TYPES]),
     answers={201: Told(StatusInfo, headers=("Location",), says="The job is followed at `Location`.")},
     problems={400: [*REFUSALS, "invalid_parameter"], 404: ["process_not_found"], 409: ["table_busy"]},
 )
@@ -162,9 +170,9 @@ def process(name: str) -> JobType:
     return job_type
 
 
-def executed(body: Json) -> AnyExecute:
+def executed(body: Json) -> ExecuteAsIs[dict[str, Any]]:
     try:
-        return AnyExecute.model_validate(body)
+        return ExecuteAsIs[dict[str, Any]].model_validate(body)
     except ValidationError as error:
         raise InvalidParameters(
             [

@@ -6,7 +6,7 @@ import azure.functions as func
 
 from core.models.enums import Submission
 from core.models.job import Job
-from triggers.endpoint import Answer, Tag, Told, Variant, endpoint
+from triggers.endpoint import Answer, Tag, Told, Variant, endpoint, sendable
 from triggers.http import job_url, json_object, json_response
 from triggers.wiring import JOB_TYPES, submissions
 
@@ -50,7 +50,7 @@ class Submitted(Answer):
     "POST",
     "jobs/submit/{job_type}",
     tag=Tag.JOBS,
-    variants=("job_type", [Variant(job_type.name, body=job_type.params) for job_type in JOB_TYPES]),
+    variants=("job_type", [Variant(job_type.name, body=sendable(job_type.params)) for job_type in JOB_TYPES]),
     answers={
         202: Told(Submitted, headers=("Location", "Retry-After"), says="The job is written down, and goes its way."),
         200: Told(Submitted, headers=("Location",), says="The same job was completed; its result stands."),
