@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import AppError, Conflict, InvalidInput, NotFound, Refusal, Transient
 from core.models.enums import Submission
-from core.submission import Submissions, busy, job_id_of, told
+from core.submission import Submissions, as_json, busy, job_id_of, told
 from core.workflow import Inspection, JobType
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,7 @@ def understood(job_type: JobType, inspection: Inspection, given: Mapping[str, An
     while True:
         kept = {name: value for name, value in given.items() if name not in replaced}
         try:
-            params = job_type.params.model_validate(
-                kept | {name: stand_ins[name] for name in replaced & set(stand_ins)}
-            )
+            params = as_json(job_type.params, kept | {name: stand_ins[name] for name in replaced & set(stand_ins)})
             return Understood(params, frozenset(replaced), refusals)
         except ValidationError as error:
             problems = [(str(problem["loc"][0]) if problem["loc"] else None, problem) for problem in error.errors()]

@@ -80,10 +80,16 @@ class Wish(BaseModel):
     transmission_mode: Literal["value"] = Field(default="value", alias="transmissionMode")
 
 
+def with_examples(schema: Json, model: Any) -> None:
+    """Those of the submission that it stands for."""
+    params = model.model_fields["inputs"].annotation
+    schema["examples"] = [{"inputs": example} for example in params.model_json_schema()["examples"]]
+
+
 class Execute(BaseModel, Generic[P]):
     """inputs: the parameters of a submission; one may be qualified, as {"value": ...}."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=with_examples)
 
     inputs: P
     outputs: dict[Literal["result"], Wish] = Field(default_factory=dict)

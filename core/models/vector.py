@@ -51,7 +51,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 
 class Strict(BaseModel):
-    """Unknown parameters are errors."""
+    """Unknown parameters are errors. What is parsed strictly takes lists as tuples all the same, where a field says so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, use_attribute_docstrings=True)
 
@@ -79,8 +79,8 @@ class Indexes(Strict):
     """Columns are named as in the published table."""
 
     spatial: bool = True
-    attributes: tuple[ColumnName, ...] = ()
-    temporal: tuple[ColumnName, ...] = ()
+    attributes: tuple[ColumnName, ...] = Field(default=(), strict=False)
+    temporal: tuple[ColumnName, ...] = Field(default=(), strict=False)
 
 
 class ConverterParams(Strict):
@@ -144,7 +144,7 @@ class ProcessVectorParams(Strict):
     description: Text | None = None
     attribution: Text | None = None
     license: Text | None = None
-    keywords: tuple[Text, ...] = ()
+    keywords: tuple[Text, ...] = Field(default=(), strict=False)
     temporal_property: ColumnName | None = None
     """The column of which the STAC item tells the first and last moment."""
 
