@@ -14,7 +14,7 @@ from core.workflow import JobType
 from triggers.endpoint import Query, Tag, Told, Variant, WholeNumber, api_root, endpoint, query_of, sendable
 from triggers.get_job_status import JobTypeName
 from triggers.http import json_object
-from triggers.ogc_jobs import REL, Link, Ogc, StatusInfo, ogc_response, status_info
+from triggers.ogc_jobs import REL, Link, Ogc, StatusInfo, listed, ogc_response
 from triggers.ogc_schema import Json, ogc_schema
 from triggers.submit_job import REFUSALS
 from triggers.wiring import JOB_TYPES, submissions
@@ -166,7 +166,7 @@ def execute_process(req: func.HttpRequest) -> func.HttpResponse:
     headers = {"Location": f"{root}/jobs/{job.job_id}"}
     if "respond-async" in req.headers.get("Prefer", ""):
         headers["Preference-Applied"] = "respond-async"
-    return ogc_response(status_info(root, job), 201, headers)
+    return ogc_response(listed(root, job), 201, headers)
 
 
 def process(name: str) -> JobType:

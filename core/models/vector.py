@@ -4,7 +4,16 @@ import codecs
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Extension = Literal[
     "csv",
@@ -43,15 +52,21 @@ def known_encoding(value: str) -> str:
     return value
 
 
+def from_list(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+ColumnNames = Annotated[tuple[ColumnName, ...], BeforeValidator(from_list)]
 Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(known_encoding)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
 
 
 class Strict(BaseModel):
-    """Unknown parameters are errors. What is parsed strictly takes lists as tuples all the same, where a field says so."""
+    """Unknown parameters are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, use_attribute_docstrings=True)
 
@@ -79,8 +94,8 @@ class Indexes(Strict):
     """Columns are named as in the published table."""
 
     spatial: bool = True
-    attributes: tuple[ColumnName, ...] = Field(default=(), strict=False)
-    temporal: tuple[ColumnName, ...] = Field(default=(), strict=False)
+    attributes: ColumnNames = ()
+    temporal: ColumnNames = ()
 
 
 class ConverterParams(Strict):
@@ -144,7 +159,7 @@ class ProcessVectorParams(Strict):
     description: Text | None = None
     attribution: Text | None = None
     license: Text | None = None
-    keywords: tuple[Text, ...] = Field(default=(), strict=False)
+    keywords: Annotated[tuple[Text, ...], BeforeValidator(from_list)] = ()
     temporal_property: ColumnName | None = None
     """The column of which the STAC item tells the first and last moment."""
 
