@@ -10,12 +10,15 @@ import azure.functions as func
 from triggers import (
     cleanup,
     control_job,
+    docs,
     get_job_status,
     get_rejects,
     get_table,
     health,
     inspect_job,
+    ogc_jobs,
     pages,
+    processes,
     queues,
     retry_job,
     serve,
@@ -26,7 +29,7 @@ from triggers import (
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
-    *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job),
-    *(get_table, serve, pages, health, queues, timers, cleanup),
+    *(uploads, submit_job, inspect_job, retry_job, get_job_status, get_rejects, control_job, processes, ogc_jobs),
+    *(get_table, serve, pages, docs, health, queues, timers, cleanup),
 ):
     app.register_functions(module.bp)

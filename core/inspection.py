@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Refusal, Transient
 from core.models.enums import Submission
-from core.submission import Submissions, busy, job_id_of, told, without_notify
+from core.submission import Submissions, as_json, busy, job_id_of, told, without_notify
 from core.workflow import Inspection, JobType
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Inspections:
             foresight = self.foresee(job_type, request.params)
         if request.params is not None and foresight.source is not None:
             look = inspection.look(request.params, foresight.source, self.submissions.machine.resources)
-            facts, fails = look.facts, list(look.refusals)
+            facts, fails = look.facts.model_dump(mode="json"), list(look.refusals)
         # What a stand-in is refused for is nobody's fault, and what is wrong with a parameter has been told.
         refused = [refusal for refusal in foresight.refusals if refusal.parameter not in request.replaced]
         refusals = [
@@ -141,9 +141,7 @@ def understood(job_type: JobType, inspection: Inspection, given: Mapping[str, An
     while True:
         kept = {name: value for name, value in given.items() if name not in replaced}
         try:
-            params = job_type.params.model_validate(
-                kept | {name: stand_ins[name] for name in replaced & set(stand_ins)}
-            )
+            params = as_json(job_type.params, kept | {name: stand_ins[name] for name in replaced & set(stand_ins)})
             return Understood(params, frozenset(replaced), refusals)
         except ValidationError as error:
             problems = [(str(problem["loc"][0]) if problem["loc"] else None, problem) for problem in error.errors()]

@@ -158,9 +158,14 @@ def source_changed(job: Job) -> Conflict:
 
 def parse(job_type: JobType, given: Mapping[str, Any]) -> BaseModel:
     try:
-        return job_type.params.model_validate(given)
+        return as_json(job_type.params, given)
     except ValidationError as error:
         raise InvalidParameters([told(job_type, problem) for problem in error.errors(include_url=False)]) from None
+
+
+def as_json(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    """Strictly by its JSON Schema: true is no number, and "5" neither. Raises pydantic.ValidationError."""
+    return model.model_validate_json(json.dumps(given), strict=True)
 
 
 def told(job_type: JobType, problem: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import azure.functions as func
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient, problem_of
 from triggers.addresses import base_of
@@ -27,11 +27,43 @@ TITLES = {
     503: "Service unavailable",
 }
 
+# What the type of a problem tells beyond its code; OGC API - Processes, Part 1, 7.8 to 7.13.
+TYPES = {
+    code: f"http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/{name}"
+    for code, name in (
+        ("process_not_found", "no-such-process"),
+        ("job_not_found", "no-such-job"),
+        ("result_not_ready", "result-not-ready"),
+    )
+}
+
+
+class ProblemParameter(BaseModel):
+    """One parameter that is wrong."""
+
+    parameter: str
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable, and docs/errors.md explains it; what helps to understand the problem may stand
+    beside."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[ProblemParameter] | None = None
+
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
-    return func.HttpResponse(
-        json.dumps(body, default=str), status_code=status, headers=headers, mimetype="application/json"
-    )
+    """body: a model, or what json knows."""
+    text = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body, default=str)
+    return func.HttpResponse(text, status_code=status, headers=headers, mimetype="application/json")
 
 
 def edge(endpoint: Endpoint) -> Endpoint:
@@ -76,8 +108,8 @@ def problem(error: AppError) -> func.HttpResponse:
 
 
 def problem_body(error: AppError, status: int) -> dict[str, Any]:
-    return {
-        "type": "about:blank",
+    told = {
+        "type": TYPES.get(error.code, "about:blank"),
         "title": TITLES[status],
         "status": status,
         "code": error.code,
@@ -85,6 +117,7 @@ def problem_body(error: AppError, status: int) -> dict[str, Any]:
         **({"errors": errors} if (errors := errors_of(error)) else {}),
         **error.details,
     }
+    return Problem.model_validate(told).model_dump(exclude_unset=True)
 
 
 def problem_headers(status: int) -> dict[str, str] | None:
@@ -128,7 +161,7 @@ def json_object(req: func.HttpRequest) -> dict[str, Any]:
 def parsed(model: type[M], given: dict[str, Any]) -> M:
     """Raises InvalidParameters naming each parameter that is wrong."""
     try:
-        return model.model_validate(given)
+        return model.model_validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         raise InvalidParameters([problem_of(found) for found in error.errors(include_url=False)]) from None
 
@@ -148,13 +181,6 @@ def refuse_nul(value: Any, parameter: str = "body") -> None:
     if isinstance(value, list):
         for inner in value:
             refuse_nul(inner, parameter)
-
-
-def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
-    value = req.params.get(name, str(default))
-    if not value.isdecimal() or not least <= int(value) <= most:
-        raise InvalidInput("invalid_parameter", f"{name} is a whole number from {least} to {most}.", parameter=name)
-    return int(value)
 
 
 def job_url(req: func.HttpRequest, endpoint: str, job_id: str) -> str:

@@ -7,11 +7,10 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
-from triggers.http import edge
-from triggers.web_files import web_file
+from triggers.endpoint import Tag, Told, endpoint
+from triggers.web_files import TYPES, web_file
 
 bp = func.Blueprint()
-ANONYMOUS = func.AuthLevel.ANONYMOUS
 # MapLibre draws into blobs, and its style sheet holds its icons as data.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; worker-src 'self';"
@@ -19,23 +18,40 @@ POLICY = (
 )
 
 
-@bp.route(route="ui/{*path}", methods=["GET"], auth_level=ANONYMOUS)
-@edge
+SAME = Told(says="The caller has it: its `If-None-Match` names this.", headers=("ETag",))
+PAGE = {200: Told({"text/html": str}, headers=("ETag",)), 304: SAME}
+PARTS = {200: Told(dict.fromkeys(TYPES.values(), str), headers=("ETag",)), 304: SAME}
+
+
+@endpoint(bp, "GET", "ui/{*path}", tag=Tag.PAGES, answers=PAGE, anonymous=True)
 def dashboard(req: func.HttpRequest) -> func.HttpResponse:
-    """One page for every path: its script shows the one that is asked for."""
+    """The dashboard.
+
+    One page for every path: its script shows the one that is asked for.
+    """
     return page(req, "ui.html", req.route_params.get("path", ""))
 
 
-@bp.route(route="map/{table}", methods=["GET"], auth_level=ANONYMOUS)
-@edge
+@endpoint(bp, "GET", "map/{table}", tag=Tag.PAGES, answers=PAGE, anonymous=True)
 def table_map(req: func.HttpRequest) -> func.HttpResponse:
-    """The same page for every table, whether it is there or not: who may not read it is not told."""
+    """The map of a table.
+
+    The same page for every table, whether it is there or not: who may not read it is not told.
+    """
     return page(req, "map.html", req.route_params["table"])
 
 
-@bp.route(route="static/{*path}", methods=["GET"], auth_level=ANONYMOUS)
-@edge
+@endpoint(
+    bp,
+    "GET",
+    "static/{*path}",
+    tag=Tag.PAGES,
+    answers=PARTS,
+    problems={404: ["file_not_found"]},
+    anonymous=True,
+)
 def static_file(req: func.HttpRequest) -> func.HttpResponse:
+    """What the pages are made of."""
     return web_file(f"static/{req.route_params.get('path', '')}").answer(req)
 
 

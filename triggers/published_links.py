@@ -1,9 +1,10 @@
 """Where a published table is found: its features, tiles, map, table and STAC item."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NotRequired
 
 import azure.functions as func
+from typing_extensions import TypedDict
 
 from core.models.job import Job
 from core.sql import serving
@@ -11,6 +12,20 @@ from triggers.addresses import base_of
 from triggers.wiring import machine
 
 TILE_MATRIX_SET = "WebMercatorQuad"
+
+
+class TableLinks(TypedDict):
+    table: str
+    items: str
+    tiles: str
+    map: str
+    stac: NotRequired[str]
+
+
+class Published(TypedDict, total=False):
+    """A result has besides, while its table is there, where that is found."""
+
+    links: TableLinks
 
 
 def with_links(req: func.HttpRequest, jobs: Iterable[Job]) -> list[dict[str, Any] | None]:
@@ -43,12 +58,14 @@ def publications(names: list[str]) -> dict[str, str | None]:
     }
 
 
-def table_links(base: str, name: str, item: str | None) -> dict[str, str]:
+def table_links(base: str, name: str, item: str | None) -> TableLinks:
     table = f"{base}/features/collections/{name}"
-    links = {
-        "table": table,
-        "items": f"{table}/items",
-        "tiles": f"{table}/tiles/{TILE_MATRIX_SET}/tilejson.json",
-        "map": f"{base}/map/{name}",
-    }
-    return links | ({"stac": f"{base}/stac/{item}"} if item else {})
+    links = TableLinks(
+        table=table,
+        items=f"{table}/items",
+        tiles=f"{table}/tiles/{TILE_MATRIX_SET}/tilejson.json",
+        map=f"{base}/map/{name}",
+    )
+    if item:
+        links["stac"] = f"{base}/stac/{item}"
+    return links

@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from core.config import settings
+from triggers.endpoint import mounted
 from triggers.http import async_edge, json_object
 from triggers.serving.mount import Mount
 
@@ -12,6 +13,9 @@ READERS = func.AuthLevel.ANONYMOUS if settings().anonymous_read else func.AuthLe
 
 FEATURES = Mount("features", "triggers.serving.features_app")
 STAC = Mount("stac", "triggers.serving.stac_app")
+
+mounted("features/{*path}", "OGC API - Features and Tiles", service="features/api")
+mounted("stac/{*path}", "STAC API", service="stac/api")
 
 
 @bp.route(route="features/{*path}", methods=["GET"], auth_level=READERS)

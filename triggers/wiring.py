@@ -30,7 +30,7 @@ from services.vector.source_file import remove_abandoned_folders
 
 # A worker may be silent a little longer than a function may run, before it is given up.
 STALE_GRACE_SECONDS = 300.0
-REGISTRY = Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR)
+JOB_TYPES = Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR)
 
 set_up_logging(settings().log_level)
 
@@ -81,7 +81,7 @@ def bus() -> ServiceBus:
 def notifications() -> NotificationService:
     config = settings()
     webhook = Webhook(config.receivers)
-    return NotificationService(resources().database, REGISTRY, webhook, config.notify_secrets, config.notify_source)
+    return NotificationService(resources().database, JOB_TYPES, webhook, config.notify_secrets, config.notify_source)
 
 
 @once
@@ -90,7 +90,7 @@ def machine() -> CoreMachine:
     return CoreMachine(
         StateManager(held.database),
         bus(),
-        REGISTRY,
+        JOB_TYPES,
         held,
         settings().retry_policy,
         Patience(settings().outage_patience_seconds),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from core.models.vector import BlobName, Strict
 
@@ -21,6 +21,8 @@ UploadId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 class NewUpload(Strict):
     """size: in bytes, where it is known; one that is too large is refused at once."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"file_name": "parcels.gpkg", "size": 12_000_000}]})
+
     file_name: FileName
     size: int | None = Field(default=None, ge=1)
 
@@ -34,6 +36,8 @@ class UploadPlace(Strict):
 
 class UploadEnd(Strict):
     """blocks: how many there are, numbered from 0. size: the bytes of them all."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"blocks": 2, "size": 12_000_000}]})
 
     blocks: int = Field(ge=1, le=50_000)
     size: int = Field(ge=1)

@@ -70,8 +70,9 @@ class Studio:
         """Few colours make a small file."""
         self.browser.until(lambda: not self.browser.all("[aria-busy=true], .map-note"), "it is loading for ever")
         picture = Image.open(io.BytesIO(self.browser.driver.get_screenshot_as_png())).convert("RGB")
-        few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(IMAGES / f"{name}.png", optimize=True)
+        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            IMAGES / f"{name}.png", optimize=True
+        )
 
     def load_all(self) -> None:
         world = {"title": "Countries of the world", "attribution": "Natural Earth", "license": "CC0-1.0"}

@@ -1,7 +1,7 @@
 // Asking the app: where it is, the function key, and its answers as JSON or as a Problem.
 
 export const base = new URL("../", import.meta.url);
-const STORED = "functions-key";
+const STORED = "x-functions-key";
 const NO_KEY = 401;
 let clockAhead = 0;
 
