@@ -145,7 +145,7 @@ def test_the_list_of_jobs_can_be_paged_through_and_filtered(clean_flow: Flow, ta
 
 def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
     flow = clean_flow
-    ended = flow.hello(n=1, message="ended")
+    ended = flow.hello(n=1, message="has ended")
     flow.completed(ended)
     with flow.held_before_first_stage():
         waiting = flow.hello(n=2, message="waiting")
