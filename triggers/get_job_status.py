@@ -19,7 +19,7 @@ from core.ports import Row
 from core.sql import jobs, tasks
 from triggers.endpoint import Answer, Flag, Query, Tag, Told, WholeNumber, endpoint, query_of
 from triggers.http import job_url, json_response
-from triggers.published_links import Published, with_links
+from triggers.published_links import PublishedResult, with_links
 from triggers.wiring import JOB_TYPES, machine
 
 bp = func.Blueprint()
@@ -32,14 +32,10 @@ class OneOfTheResults:
     """Described by what the job types answer with now; what was kept from earlier versions is told as it is."""
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        now = core_schema.union_schema([handler.generate_schema(job_type.result_model) for job_type in JOB_TYPES])
-        published = handler.generate_schema(Published)
+        results = [*(job_type.result_model for job_type in JOB_TYPES), PublishedResult]
+        now = core_schema.union_schema([handler.generate_schema(result) for result in results])
         return core_schema.any_schema(
-            metadata={
-                "pydantic_js_annotation_functions": [
-                    lambda _, describe: {"allOf": [describe(now), describe(published)]},
-                ]
-            },
+            metadata={"pydantic_js_annotation_functions": [lambda _, describe: describe(now)]},
             serialization=core_schema.wrap_serializer_function_ser_schema(lambda value, _: value, schema=now),
         )
 
