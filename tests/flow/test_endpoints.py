@@ -147,7 +147,7 @@ def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
     flow = clean_flow
     ended = flow.hello(n=1, message="has ended")
     flow.completed(ended)
-    with flow.held_before_first_stage():
+    with flow.standing_still():
         waiting = flow.hello(n=2, message="waiting")
         again = flow.hello(n=3, message="as well")
         listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
