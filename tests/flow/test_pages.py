@@ -53,7 +53,7 @@ def test_what_a_page_names_is_there_wherever_the_page_is(flow: Flow, path: str) 
 )
 def test_a_file_has_its_type_and_is_not_sent_twice(flow: Flow, name: str, kind: str) -> None:
     answer = flow.stranger.get(f"/api/{name}")
-    assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
+    assert answer.headers["content-type"].split(";")[0] == kind
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["x-content-type-options"] == "nosniff"
     again = flow.stranger.get(f"/api/{name}", headers={"If-None-Match": answer.headers["etag"]})
@@ -89,7 +89,6 @@ def test_the_largest_file_comes_compressed(flow: Flow) -> None:
             "static/..%5c..%5chost.json",
             "static/vendor/htm-3.1.1/LICENSE",
             "static/style.css%00.js",
-            "static/./style.css",
         ),
     ],
 )

@@ -47,7 +47,7 @@ def test_attributes_are_told_on_click_and_on_enter(clean_flow: Flow, browser: Br
     browser.sees("Brazil", "South America")
     browser.button("Close").click()
     assert "Brazil" not in browser.text
-    browser.run("void document.querySelector('.map-canvas').map.jumpTo({center: [134, -25]})")
+    browser.run("void document.querySelector('.map-canvas').map.jumpTo({center: [134, -25], zoom: 4})")
     browser.rendered("table-fill")
     browser.run("document.querySelector('.map-canvas canvas').focus()")
     browser.press(Keys.ENTER)
@@ -63,13 +63,13 @@ def test_a_column_of_texts_gives_kinds_and_one_of_numbers_gives_steps(
     Select(browser.find("#style-column")).select_by_value("continent")
     browser.until(lambda: len(browser.all(".legend li")) == 8, lambda: browser.text)
     assert browser.all(".legend li")[0].text.split() == ["Africa", "51"]
-    assert "match" in json.dumps(colour_of(browser, "table-fill", "fill-color"))
+    browser.until(lambda: "match" in json.dumps(colour_of(browser, "table-fill", "fill-color")), "no kinds are drawn")
     Select(browser.find("#style-column")).select_by_value("pop_est")
     browser.until(lambda: len(browser.all(".legend li")) == 5, lambda: browser.text)
-    assert "step" in json.dumps(colour_of(browser, "table-fill", "fill-color"))
+    browser.until(lambda: "step" in json.dumps(colour_of(browser, "table-fill", "fill-color")), "no steps are drawn")
     Select(browser.find("#style-column")).select_by_value("")
     browser.until(lambda: not browser.all(".legend li"), "the legend stays")
-    assert colour_of(browser, "table-fill", "fill-color") == plain
+    browser.until(lambda: colour_of(browser, "table-fill", "fill-color") == plain, "the colours stay")
 
 
 def test_rejected_rows_of_a_loaded_table_are_shown_and_told(clean_flow: Flow, browser: Browser, table: str) -> None:
