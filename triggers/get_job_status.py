@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import azure.functions as func
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, with_config
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypedDict
 
 from core.errors import InvalidInput, NotFound
 from core.job_facts import job_facts, percent, summary
@@ -44,15 +45,14 @@ JobTypeName = Annotated[str, Field(json_schema_extra={"enum": JOB_TYPES.names})]
 ResultData = Annotated[dict[str, Any], OneOfTheResults()]
 
 
-class JobError(Answer):
+@with_config(ConfigDict(extra="allow"))
+class JobError(TypedDict):
     """Why a job or task failed; docs/errors.md explains each code. task_id: the task that failed the job."""
-
-    model_config = ConfigDict(extra="allow")
 
     code: str
     message: str
-    task_id: str | None = None
-    details: dict[str, Any] | None = None
+    task_id: NotRequired[str | None]
+    details: NotRequired[dict[str, Any]]
 
 
 class StageProgress(Answer):
