@@ -92,7 +92,7 @@ def test_a_file_that_is_none_is_refused_in_words(clean_flow: Flow, browser: Brow
 
 def test_live_progress_and_cancelling(clean_flow: Flow, browser: Browser, table: str) -> None:
     blob = clean_flow.put(MANY, "many.csv")
-    job_id = clean_flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=500)
+    job_id = clean_flow.submit(blob, table, lat_name="lat", lon_name="lon", chunk_size=100)
     browser.goto("ui/jobs")
     browser.sees("Processing", table)
     browser.until(lambda: "rows/s" in browser.text, lambda: f"no pace: {browser.text}", patience=150)

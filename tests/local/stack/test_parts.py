@@ -116,6 +116,7 @@ def test_the_app_is_ready_and_its_address_file_has_what_scripts_need(app: Runnin
         "SERVICE_BUS_CONNECTION_STRING": app.stack.servicebus.connection_string,
         "BRONZE_CONTAINER": "bronze",
         "FUNCTIONS_KEY": app.key,
+        "NOTIFY_SECRET": app.stack.app.notify_secret,
     }
     assert addresses["SERVICE_BUS_CONNECTION_STRING"] != service_bus
 
