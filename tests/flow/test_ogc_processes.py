@@ -151,7 +151,7 @@ def test_processes_and_jobs_can_be_paged_through(flow: Flow) -> None:
 
 
 def test_a_job_is_dismissed(flow: Flow, client: ApiClientWrapper) -> None:
-    with flow.held_before_first_stage():
+    with flow.standing_still():
         url = greeting(flow, n=3)
         early = flow.http.get(f"{url}/results")
     assert problem(early, 404, "result_not_ready")["type"] == f"{EXCEPTION}/result-not-ready"
