@@ -5,12 +5,11 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
 import azure.functions as func
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler, with_config
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
-from typing_extensions import TypedDict
 
 from core.errors import InvalidInput, NotFound
 from core.job_facts import job_facts, percent, summary
@@ -45,14 +44,20 @@ JobTypeName = Annotated[str, Field(json_schema_extra={"enum": JOB_TYPES.names})]
 ResultData = Annotated[dict[str, Any], OneOfTheResults()]
 
 
-@with_config(ConfigDict(extra="allow"))
-class JobError(TypedDict):
-    """Why a job or task failed; docs/errors.md explains each code. task_id: the task that failed the job."""
+def is_none(value: Any) -> bool:
+    return value is None
+
+
+class JobError(Answer):
+    """Why a job or task failed; docs/errors.md explains each code. task_id: the task that failed the job, when one
+    did."""
+
+    model_config = ConfigDict(extra="allow")
 
     code: str
     message: str
-    task_id: NotRequired[str | None]
-    details: NotRequired[dict[str, Any]]
+    task_id: str | None = Field(default=None, exclude_if=is_none)
+    details: dict[str, Any] | None = Field(default=None, exclude_if=is_none)
 
 
 class StageProgress(Answer):

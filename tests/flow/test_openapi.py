@@ -144,10 +144,24 @@ def test_the_answers_about_a_loaded_table_fit(flow: Flow, document: Json, table:
     for path in ("status/{job_id}", "status/{job_id}?verbose=true", "rejects/{job_id}", "diagnosis/{job_id}"):
         answer = flow.http.get(f"/api/jobs/{path.format(job_id=job_id)}")
         fits(document, f"/jobs/{path.split('?')[0]}", "get", answer)
-    for path in ("/jobs", "/cleanup/history", "/cleanup/status", "/health", "/processes/jobs"):
+    for path in ("/jobs", "/cleanup/history", "/cleanup/status", "/health", "/queues", "/tables", "/processes/jobs"):
         fits(document, path, "get", flow.http.get(f"/api{path}"))
     for path in ("/jobs/{job_id}", "/jobs/{job_id}/results"):
         fits(document, path, "get", flow.http.get(f"/api{path.format(job_id=job_id)}"))
+    for path in ("/tables/{table}", "/tables/{table}/columns/{column}"):
+        answer = flow.http.get(f"/api{path.format(table=f'geo.{table}', column='n')}")
+        fits(document, path, "get", answer)
+
+
+def test_the_answers_about_an_upload_fit(flow: Flow, document: Json) -> None:
+    place = flow.http.post("/api/uploads", json={"file_name": "points.csv"})
+    fits(document, "/uploads", "post", place)
+    block = flow.http.put(place.json()["blocks"]["url"].replace("{number}", "0"), content=b"n\n")
+    fits(document, "/uploads/{upload_id}/blocks/{number}", "put", block)
+    finished = flow.http.post(place.json()["finish"]["url"], json={"blocks": 1, "size": 2})
+    fits(document, "/uploads/{upload_id}/finish", "post", finished)
+    small = flow.http.post("/api/uploads", params={"file_name": "points.csv"}, content=b"n\n")
+    fits(document, "/uploads", "post", small)
 
 
 def test_the_answers_about_a_failed_job_fit(flow: Flow, document: Json, table: str) -> None:
@@ -155,6 +169,8 @@ def test_the_answers_about_a_failed_job_fit(flow: Flow, document: Json, table: s
     flow.failed(job_id)
     for path in ("/jobs/status/{job_id}", "/jobs/{job_id}", "/jobs/{job_id}/results"):
         fits(document, path, "get", flow.http.get(f"/api{path.format(job_id=job_id)}"))
+    fits(document, "/jobs/retry/{job_id}", "post", flow.http.post(f"/api/jobs/retry/{job_id}"))
+    flow.failed(job_id)
 
 
 @pytest.mark.parametrize("given", [{"failure_rate": False}, {"n": "3"}, {"n": True}, {"n": 1.5}, {"message": 7}])

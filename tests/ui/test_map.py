@@ -89,7 +89,7 @@ def test_rejected_rows_of_a_loaded_table_are_shown_and_told(clean_flow: Flow, br
     browser.sees("Row 31, rejected")
     assert {reject["row"] for reject in browser.rendered("picked-reject")} == {31}
     browser.find("#show-rejects").click()
-    assert not browser.rendered("reject-line", "reject-defect")
+    browser.until(lambda: not browser.rendered("reject-line", "reject-defect"), "rejected rows are shown still")
 
 
 def test_a_table_that_is_not_there_is_told_so(clean_flow: Flow, browser: Browser) -> None:
