@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh machine; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs migrate test faults fuzz bench bench-memory check clean
+.PHONY: help setup demo up down status logs migrate test faults fuzz bench bench-short bench-memory bench-serve check clean
 
 PYTHON ?= python3
 VENV := .venv/bin
@@ -33,8 +33,14 @@ bench: setup ## speed beside ogr2ogr and COPY, small jobs, growth, the cost of a
 	$(VENV)/python -m tests.faults.recovery
 	$(VENV)/python -m bench
 
+bench-short: setup ## the same, everything small and once: does it all still run? (minutes)
+	$(VENV)/python -m bench --short
+
 bench-memory: setup ## load large files of each format and show the peak memory of every worker; MEGABYTES=200 for less
 	$(VENV)/python -m bench.memory --megabytes $(MEGABYTES)
+
+bench-serve: setup ## tiles and pages of a table of a million rows, beside tipg alone on the same table
+	$(VENV)/python -m bench.serve
 
 up: setup ## start the whole system, print its URLs, write .local/stack.env
 	@$(LOCAL) up

@@ -1,13 +1,11 @@
 """What several connections bring to the building of indexes, and what `cluster: true` costs and brings to a query.
 
-    python -m bench.indexes [--repeat 3]
+    python -m bench.indexes
 
-On the local stack with two workers; the contenders take turns, medians. Writes bench/results/indexes.json and prints
-two tables.
+On the local stack with two workers; the contenders take turns, medians.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import defaultdict
@@ -19,10 +17,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from rich.console import Console
 from rich.table import Table
 
-from bench.speed import FOLDER, RESULTS, ROOT
+from bench.figures import NOT_KEPT, Figure, arguments, console, keep
+from bench.figures import show as show_figures
+from bench.speed import FOLDER, ROOT
 from bench.speed_data import Dataset, Maker
 from bench.speed_rivals import SCHEMA, App, Run, make_like
 from core.config import Settings
@@ -52,7 +51,7 @@ FILLER = sql.Identifier(SCHEMA, "bench_filler")
 FILLER_ROWS = 400_000
 Connection = psycopg.Connection[tuple[Any, ...]]
 Place = tuple[float, float]
-console = Console(highlight=False, width=160)
+REPEAT = 3
 
 
 @dataclass(frozen=True)
@@ -216,13 +215,23 @@ def show(indexes: list[Built], orders: list[Ordered]) -> None:
     console.print(table)
 
 
+def figures_of(indexes: list[Built], orders: list[Ordered]) -> Iterator[Figure]:
+    for each in indexes:
+        one, several = each.seconds[1], each.seconds[CONNECTIONS]
+        what = f"indexes of {each.name}: {CONNECTIONS} connections / 1"
+        yield Figure(what, several / one, None, f"{several:.2f} / {one:.2f} s")
+    for file, curve in zip(orders[::2], orders[1::2], strict=True):
+        told = f"{curve.load:.2f} / {file.load:.2f} s, the sorting {curve.sort:.2f} s"
+        yield Figure(f"load of {file.name}: along the curve / as in the file", curve.load / file.load, None, told)
+        pages, ratio = f"{file.cold.pages:.0f} / {curve.cold.pages:.0f} pages", file.cold.pages / curve.cold.pages
+        yield Figure(f"a box of {file.name}: as in the file / along the curve", ratio, 1, pages)
+
+
 def main() -> int:
-    """0 when a box takes fewer pages of a table along the curve."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3)
-    repeat: int = parser.parse_args().repeat
+    given = arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
+    repeat, shrunk = (1, 100) if given.short else (REPEAT, 1)
     maker = Maker(FOLDER)
-    files = {"points": maker.points(2_000_000), "buildings": maker.buildings(500_000)}
+    files = {"points": maker.points(2_000_000 // shrunk), "buildings": maker.buildings(500_000 // shrunk)}
     with Stack(ROOT, "bench") as stack:
         stack.start()
         runs = {key: loaded(App(stack), key, data, repeat) for key, data in files.items()}
@@ -232,12 +241,12 @@ def main() -> int:
             prepare(connection)
             indexes = [built(stack, connection, key, data, repeat) for key, data in files.items()]
             orders = [each for key, data in files.items() for each in compared(connection, key, data, runs[key])]
+    figures = list(figures_of(indexes, orders))
     show(indexes, orders)
-    RESULTS.mkdir(exist_ok=True)
+    show_figures(figures)
     told = {"indexes": [asdict(each) for each in indexes], "cluster": [asdict(each) for each in orders]}
-    (RESULTS / "indexes.json").write_text(json.dumps(told, indent=2) + "\n")
-    pairs = zip(orders[::2], orders[1::2], strict=True)
-    return 0 if all(curve.cold.pages < file.cold.pages for file, curve in pairs) else 1
+    keep("indexes", [{"figures": [each.record() for each in figures], **told}], short=given.short)
+    return 0 if all(each.kept for each in figures) else NOT_KEPT
 
 
 if __name__ == "__main__":

@@ -2,30 +2,28 @@
 
     python -m bench.orchestration [--tasks 5000]
 
-Ours has more to do: a stage to fan out and to close, a message to receive and to acknowledge. Writes
-bench/results/orchestration.json.
+Ours has more to do: a stage to fan out and to close, a message to receive and to acknowledge. The two take turns, with
+as many consumers each.
 """
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
-from dataclasses import asdict
 
 import procrastinate
 import psycopg
 from procrastinate.types import JSONDict
 from psycopg import sql
 
-from bench.many_tasks import CONSUMERS, MANY, NoBus, measure, opened, planned, work_off
-from bench.speed import RESULTS
-from bench.throughput import Figure, show
+from bench.figures import Figure, arguments, conclude
+from bench.many_tasks import CONSUMERS, MANY, Bench, NoBus, measure, opened, planned, work_off
 from core.machine import CoreMachine
 from core.workflow import Registry
 
 ALONE = 1000
+SHORT_TASKS = 500
 REPEAT = 3
 DATABASE = "procrastinate"
 
@@ -68,44 +66,40 @@ def fresh_database(url: str) -> str:
     return own
 
 
+def rates(bench: Bench, other: str, tasks: int, repeat: int) -> Figure:
+    """Tasks a second with all consumers."""
+    ours, theirs = [], []
+    with bench.consumers():
+        measure(bench, 200)
+        for _ in range(repeat):
+            ours.append(measure(bench, tasks).rate)
+            theirs.append(tasks / asyncio.run(seconds_for(other, tasks, CONSUMERS)))
+    rate, other_rate = statistics.median(ours), statistics.median(theirs)
+    what = f"tasks/s of a stage of {tasks:,}, {CONSUMERS} consumers / Procrastinate's"
+    return Figure(what, rate / other_rate, 0.5, f"{rate:.0f} / {other_rate:.0f} tasks/s", go_for=1)
+
+
+def costs(bench: Bench, other: str, tasks: int, repeat: int) -> Figure:
+    """Milliseconds from claim to completion, one task at a time."""
+    machine = CoreMachine(bench.state, NoBus(), Registry(MANY), None)
+    ours, theirs = [], []
+    for _ in range(repeat):
+        ours.append(statistics.fmean(work_off(bench.state, task_id) for task_id in planned(machine, tasks)))
+        theirs.append(1000 * asyncio.run(seconds_for(other, tasks, 1)) / tasks)
+    cost, other_cost = statistics.median(ours), statistics.median(theirs)
+    what = "Procrastinate's cost of a task, one at a time / ours from claim to completion"
+    return Figure(what, other_cost / cost, 0.5, f"{other_cost:.2f} / {cost:.2f} ms", go_for=1)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(argparse.ArgumentParser(description=__doc__))
     parser.add_argument("--tasks", type=int, default=5_000)
     given = parser.parse_args()
+    tasks, repeat = (SHORT_TASKS, 1) if given.short else (given.tasks, REPEAT)
     with opened("bench") as bench:
         other = fresh_database(bench.database_url)
-        rates, other_rates = [], []
-        with bench.consumers():
-            measure(bench, 200)
-            for _ in range(REPEAT):
-                rates.append(measure(bench, given.tasks).rate)
-                other_rates.append(given.tasks / asyncio.run(seconds_for(other, given.tasks, CONSUMERS)))
-        machine = CoreMachine(bench.state, NoBus(), Registry(MANY), None)
-        costs, other_costs = [], []
-        for _ in range(REPEAT):
-            costs.append(statistics.fmean(work_off(bench.state, task_id) for task_id in planned(machine, ALONE)))
-            other_costs.append(1000 * asyncio.run(seconds_for(other, ALONE, 1)) / ALONE)
-    rate, other_rate = statistics.median(rates), statistics.median(other_rates)
-    cost, other_cost = statistics.median(costs), statistics.median(other_costs)
-    figures = [
-        Figure(
-            f"tasks/s of a stage of {given.tasks:,}, {CONSUMERS} consumers / Procrastinate's",
-            rate / other_rate,
-            0.5,
-            f"{rate:.0f} / {other_rate:.0f} tasks/s",
-        ),
-        Figure(
-            "Procrastinate's cost of a task, one at a time / ours from claim to completion",
-            other_cost / cost,
-            0.5,
-            f"{other_cost:.2f} / {cost:.2f} ms",
-        ),
-    ]
-    show(figures)
-    RESULTS.mkdir(exist_ok=True)
-    records = [asdict(each) | {"kept": each.kept} for each in figures]
-    (RESULTS / "orchestration.json").write_text(json.dumps(records, indent=2) + "\n")
-    return 0 if all(each.kept for each in figures) else 1
+        figures = [rates(bench, other, tasks, repeat), costs(bench, other, min(ALONE, tasks), repeat)]
+    return conclude("orchestration", figures, short=given.short)
 
 
 if __name__ == "__main__":

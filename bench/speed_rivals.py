@@ -54,13 +54,7 @@ class App:
     stack: Stack
 
     def upload(self, data: Dataset) -> str:
-        name = f"bench/{data.path.name}"
-        with (
-            BlobClient.from_connection_string(self.stack.azurite.connection_string, "bronze", name) as blob,
-            data.path.open("rb") as file,
-        ):
-            blob.upload_blob(file, overwrite=True, max_concurrency=4)
-        return name
+        return upload(self.stack, data)
 
     def request(self, data: Dataset, blob_name: str, table: str) -> dict[str, Any]:
         """With a title of its own: it is another job then, and what is loaded already is loaded again."""
@@ -79,6 +73,17 @@ class App:
         # A chunk is written and read.
         blob_mb = (result["source"]["bytes"] + 2 * chunk_bytes) / 1e6
         return Run(seconds, result["seconds"], stages, usage, round(blob_mb, 1))
+
+
+def upload(stack: Stack, data: Dataset) -> str:
+    """Into the bronze zone. Returns the blob's name."""
+    name = f"bench/{data.path.name}"
+    with (
+        BlobClient.from_connection_string(stack.azurite.connection_string, "bronze", name) as blob,
+        data.path.open("rb") as file,
+    ):
+        blob.upload_blob(file, overwrite=True, max_concurrency=4)
+    return name
 
 
 def accepted(http: httpx.Client, request: dict[str, Any]) -> str:

@@ -1,25 +1,23 @@
 """What does not depend on ogr2ogr: many small jobs, the growth with the number of rows, and one INSERT per row.
 
-    python -m bench.throughput [--rows 4000000]
+    python -m bench.throughput
 
-On the local stack with two workers. Writes bench/results/throughput.json and prints one table.
+On the local stack with two workers.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from rich.console import Console
-from rich.table import Table
 
-from bench.speed import FOLDER, RESULTS, ROOT, UPLOAD
+from bench.figures import Figure, arguments, conclude
+from bench.speed import FOLDER, ROOT, UPLOAD
 from bench.speed_data import Dataset, Maker
 from bench.speed_rivals import SCHEMA, App, Run, accepted, completed, make_like
 from local.demo import client
@@ -28,36 +26,23 @@ from local.stack import Stack
 SMALL_JOBS = 10
 REPEAT = 3
 FEW_ROWS = 500_000
+GROWN = (4_000_000, 10_000_000)
+SHORT_ROWS, SHORT_GROWN = 20_000, (100_000,)
+PEAK_MB = 350
 # What one INSERT each takes is the same for every row.
 INSERTED_ROWS = 20_000
-console = Console(highlight=False, width=160)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """ratio: to be at least `at_least`. told: the two figures that it comes from, with their units."""
-
-    what: str
-    ratio: float
-    at_least: float
-    told: str
-
-    @property
-    def kept(self) -> bool:
-        return self.ratio >= self.at_least
-
-
-def small_jobs(app: App, maker: Maker) -> Figure:
+def small_jobs(app: App, maker: Maker, repeat: int) -> Figure:
     """The same ten files, one after the other and all at once, in turns."""
     data = maker.small()
     blob = app.upload(data)
     tables = [f"bench_small_{number}" for number in range(SMALL_JOBS)]
     in_turn(app, data, blob, tables)
-    one_by_one = [in_turn(app, data, blob, tables) for _ in range(REPEAT)]
-    together = [at_once(app, data, blob, tables) for _ in range(REPEAT)]
-    slow, fast = SMALL_JOBS / statistics.median(one_by_one), SMALL_JOBS / statistics.median(together)
+    pairs = [(at_once(app, data, blob, tables), in_turn(app, data, blob, tables)) for _ in range(repeat)]
+    fast, slow = (SMALL_JOBS / statistics.median(seconds) for seconds in zip(*pairs, strict=True))
     told = f"{fast:.1f} / {slow:.1f} jobs/s"
-    return Figure(f"{SMALL_JOBS} small jobs at once / one after the other", fast / slow, 3, told)
+    return Figure(f"{SMALL_JOBS} small jobs at once / one after the other", fast / slow, 3, told, go_for=5)
 
 
 def in_turn(app: App, data: Dataset, blob: str, tables: list[str]) -> float:
@@ -76,28 +61,46 @@ def at_once(app: App, data: Dataset, blob: str, tables: list[str]) -> float:
     return time.monotonic() - began
 
 
-def growth(app: App, maker: Maker, many_rows: int) -> Figure:
-    rates = {}
-    for rows in (FEW_ROWS, many_rows):
-        data = maker.points(rows)
-        blob = app.upload(data)
-        app.load(data, blob, "bench_growth")
-        runs = [app.load(data, blob, "bench_growth").seconds for _ in range(REPEAT)]
-        rates[rows] = rows / statistics.median(runs)
-    told = " / ".join(f"{rates[rows]:,.0f} rows/s" for rows in (many_rows, FEW_ROWS))
-    return Figure(f"rows/s of {many_rows:,} rows / {FEW_ROWS:,} rows", rates[many_rows] / rates[FEW_ROWS], 0.9, told)
+def growth(app: App, maker: Maker, few: int, grown: Sequence[int], repeat: int) -> list[Figure]:
+    """Rates and peaks of files of one kind and several sizes, in turns."""
+    files = {rows: maker.points(rows) for rows in (few, *grown)}
+    blobs = {rows: app.upload(data) for rows, data in files.items()}
+    runs: dict[int, list[Run]] = defaultdict(list)
+    app.load(files[few], blobs[few], "bench_growth")
+    for _ in range(repeat):
+        for rows, data in files.items():
+            runs[rows].append(app.load(data, blobs[rows], "bench_growth"))
+    rates = {rows: rows / statistics.median(run.seconds for run in of_one) for rows, of_one in runs.items()}
+    peaks = {rows: max(run.usage.app_peak_mb for run in of_one) for rows, of_one in runs.items()}
+    figures = [
+        Figure(
+            f"rows/s of {rows:,} rows / {few:,} rows",
+            rates[rows] / rates[few],
+            0.9,
+            f"{rates[rows]:,.0f} / {rates[few]:,.0f} rows/s, {1e6 / rates[rows]:.2f} / {1e6 / rates[few]:.2f} µs a row",
+            go_for=1,
+        )
+        for rows in grown
+    ]
+    most = max(grown)
+    told = ", ".join(f"{rows:,} rows {peak:.0f} MB" for rows, peak in peaks.items())
+    peak = Figure(
+        f"peak of a worker or reader, {most:,} rows / {PEAK_MB} MB", peaks[most] / PEAK_MB, None, told, at_most=1
+    )
+    return [*figures, peak]
 
 
-def one_insert_per_row(app: App, maker: Maker) -> Figure:
+def one_insert_per_row(app: App, maker: Maker, rows: int, repeat: int) -> Figure:
     """What a row costs, in the transaction of one INSERT for each, and in the upload stage."""
-    data = maker.points(FEW_ROWS)
+    data = maker.points(rows)
     blob = app.upload(data)
-    uploads: list[Run] = [app.load(data, blob, "bench_inserts") for _ in range(REPEAT)]
-    uploaded = statistics.median(run.stages[UPLOAD] for run in uploads) / FEW_ROWS
-    inserted = statistics.median(insert_rows(app.stack.database_url, "bench_inserts") for _ in range(REPEAT))
-    inserted /= INSERTED_ROWS
+    url, table = app.stack.database_url, "bench_inserts"
+    app.load(data, blob, table)
+    pairs = [(insert_rows(url, table), app.load(data, blob, table).stages[UPLOAD]) for _ in range(repeat)]
+    insert, stage = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    inserted, uploaded = insert / min(INSERTED_ROWS, rows), stage / rows
     told = f"{1e6 * inserted:.0f} / {1e6 * uploaded:.1f} µs a row"
-    return Figure("one INSERT per row / the upload stage", inserted / uploaded, 30, told)
+    return Figure("one INSERT per row / the upload stage", inserted / uploaded, 30, told, go_for=60)
 
 
 def insert_rows(url: str, like: str) -> float:
@@ -121,28 +124,16 @@ def insert_rows(url: str, like: str) -> float:
         return time.monotonic() - began
 
 
-def show(figures: list[Figure]) -> None:
-    table = Table("what", "ratio", "at least", "figures", "kept")
-    for each in figures:
-        kept = "yes" if each.kept else "NO"
-        table.add_row(each.what, f"{each.ratio:.2f}", f"{each.at_least:g}", each.told, kept)
-    console.print(table)
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of the larger table")
-    given = parser.parse_args()
+    given = arguments(argparse.ArgumentParser(description=__doc__)).parse_args()
+    few, grown, repeat = (SHORT_ROWS, SHORT_GROWN, 1) if given.short else (FEW_ROWS, GROWN, REPEAT)
     maker = Maker(FOLDER)
     with Stack(ROOT, "bench") as stack:
         stack.start()
         app = App(stack)
-        figures = [small_jobs(app, maker), one_insert_per_row(app, maker), growth(app, maker, given.rows)]
-    show(figures)
-    Path(RESULTS).mkdir(exist_ok=True)
-    records = [asdict(each) | {"kept": each.kept} for each in figures]
-    (RESULTS / "throughput.json").write_text(json.dumps(records, indent=2) + "\n")
-    return 0 if all(each.kept for each in figures) else 1
+        figures = [small_jobs(app, maker, repeat), one_insert_per_row(app, maker, few, repeat)]
+        figures += growth(app, maker, few, grown, repeat)
+    return conclude("throughput", figures, short=given.short)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ class InvalidParameters(AppError):
         self.errors = errors
 
 
+def problem_of(found: Any) -> dict[str, str]:
+    """One of the errors of a pydantic.ValidationError, as InvalidParameters names them."""
+    parameter = ".".join(str(part) for part in found["loc"]) or "body"
+    return {"parameter": parameter, "code": found["type"], "detail": found["msg"].removeprefix("Value error, ")}
+
+
 class NotFound(AppError):
     permanent = True
     default_code = "not_found"

@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from core.errors import AppError, Conflict, InvalidInput, NotFound, Refusal, Transient
+from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Refusal, Transient
 from core.models.enums import Submission
-from core.submission import Submissions, busy, job_id_of, told
+from core.submission import Submissions, as_json, busy, job_id_of, told, without_notify
 from core.workflow import Inspection, JobType
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class Inspections:
         inspection = inspection_of(job_type)
         with self.turn():
             started = time.perf_counter()
-            answer = self.answer(job_type, inspection, understood(job_type, inspection, given))
+            request = understood(job_type, inspection, without_notify(given))
+            answer = self.answer(job_type, inspection, replace(request, refusals=self.untold(given) + request.refusals))
             seconds = round(time.perf_counter() - started, 2)
         log.info("job inspected", extra={"job_type": job_type.name, "seconds": seconds})
         return answer | {"seconds": seconds}
@@ -75,7 +76,7 @@ class Inspections:
             foresight = self.foresee(job_type, request.params)
         if request.params is not None and foresight.source is not None:
             look = inspection.look(request.params, foresight.source, self.submissions.machine.resources)
-            facts, fails = look.facts, list(look.refusals)
+            facts, fails = look.facts.model_dump(mode="json"), list(look.refusals)
         # What a stand-in is refused for is nobody's fault, and what is wrong with a parameter has been told.
         refused = [refusal for refusal in foresight.refusals if refusal.parameter not in request.replaced]
         refusals = [
@@ -89,6 +90,16 @@ class Inspections:
             "refusals": refusals,
             **facts,
         }
+
+    def untold(self, given: Mapping[str, Any]) -> list[Refusal]:
+        """Why nobody could be told as the request asks."""
+        try:
+            self.submissions.notify_in(given)
+        except InvalidParameters as wrong:
+            return [Refusal(wrong.code, error["detail"], error["parameter"]) for error in wrong.errors]
+        except InvalidInput as refused:
+            return [Refusal.of(refused)]
+        return []
 
     def foresee(self, job_type: JobType, params: BaseModel) -> Foresight:
         resources, refused = self.submissions.machine.resources, list[AppError]()
@@ -130,9 +141,7 @@ def understood(job_type: JobType, inspection: Inspection, given: Mapping[str, An
     while True:
         kept = {name: value for name, value in given.items() if name not in replaced}
         try:
-            params = job_type.params.model_validate(
-                kept | {name: stand_ins[name] for name in replaced & set(stand_ins)}
-            )
+            params = as_json(job_type.params, kept | {name: stand_ins[name] for name in replaced & set(stand_ins)})
             return Understood(params, frozenset(replaced), refusals)
         except ValidationError as error:
             problems = [(str(problem["loc"][0]) if problem["loc"] else None, problem) for problem in error.errors()]

@@ -44,13 +44,17 @@ class CoreMachine:
         resources: Any,
         retry: RetryPolicy | None = None,
         patience: Patience | None = None,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
+        """`tell`: called after a transition that somebody may want to be told of. Not to be relied on: whatever is lost
+        here is told by a timer."""
         self.state = state
         self.bus = bus
         self.registry = registry
         self.resources = resources
         self.policy = retry or RetryPolicy()
         self.patience = patience or Patience()
+        self.tell = tell
 
     # Jobs
 
@@ -90,6 +94,7 @@ class CoreMachine:
                 return None
             if self.state.start_stage(job, stage.name, stage.task_type, planned):
                 log.info("stage started", extra={"stage": stage.name, "tasks": len(planned)})
+                self.tell()
         self.dispatch(self.state.unsent_tasks(job))
         return None
 
@@ -223,6 +228,7 @@ class CoreMachine:
             case Done(advanced):
                 log.info("task completed", extra={"advanced": advanced})
                 if advanced:
+                    self.tell()
                     self.send_job(task.job_id, task.run, task.stage + 1)
             case Retry():
                 self.retry(task, outcome)
@@ -267,7 +273,9 @@ class CoreMachine:
     # Runs
 
     def release(self, job_id: str) -> None:
-        """Remove what the ended run left behind. Not worth failing for: orphan detection removes what stays."""
+        """Tell of its end, and remove what the ended run left behind. Not worth failing for: orphan detection removes
+        what stays."""
+        self.tell()
         job = self.state.get_job(job_id)
         if job is not None and not job.status.is_open:
             self.release_run(self.registry[job.job_type], job.job_id, job.run)

@@ -11,10 +11,11 @@ from core.jsonb import jsonb_text
 from core.models.enums import JobStatus
 from core.models.job import Job, NewJob
 from core.models.messages import Outgoing
+from core.models.notify import Notify
 from core.models.task import ClaimedTask, Task
 from core.ports import Database, Row, Transaction
 from core.retry import Retry
-from core.sql import jobs, tasks
+from core.sql import jobs, notifications, tasks
 
 SIBLING_FAILED = {"code": "job_failed", "message": "another task of the job failed for good"}
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
@@ -39,7 +40,8 @@ class Waiting:
 
 
 class StateManager:
-    """The only writer of app.jobs, app.job_stages and app.tasks."""
+    """The only writer of app.jobs, app.job_stages and app.tasks. What subscribers are told of a transition is written
+    by a trigger of app.jobs, in the same transaction."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -49,12 +51,24 @@ class StateManager:
     def insert_job(self, new: NewJob) -> Job | None:
         """None when the job is there already. Raises AlreadyTaken while its exclusive key is."""
         with self.database.transaction() as tx:
-            return as_job(tx.one(jobs.insert_job, **new.model_dump()))
+            return self._subscribed(tx, new, tx.one(jobs.insert_job, **new.model_dump()))
 
     def restart_job(self, job: Job, new: NewJob) -> Job | None:
         """The next run of an ended job; None when somebody else was first."""
         with self.database.transaction() as tx:
-            return as_job(tx.one(jobs.restart_job, run=job.run, **new.model_dump()))
+            return self._subscribed(tx, new, tx.one(jobs.restart_job, run=job.run, **new.model_dump()))
+
+    def _subscribed(self, tx: Transaction, new: NewJob, row: Row | None) -> Job | None:
+        if row and new.notify:
+            tx.run(notifications.subscribe, job_id=new.job_id, **as_params(new.notify))
+        return as_job(row)
+
+    def subscribe(self, job_id: str, notify: Notify) -> None:
+        """To what happens in the job's current run from now on; to its end also when that is past."""
+        with self.database.transaction() as tx:
+            tx.one(notifications.hold_job, job_id=job_id)
+            tx.run(notifications.subscribe, job_id=job_id, **as_params(notify))
+            tx.one(notifications.note_end_if_over, job_id=job_id)
 
     def get_job(self, job_id: str) -> Job | None:
         with self.database.transaction() as tx:
@@ -229,6 +243,10 @@ class StateManager:
 
 def as_job(row: Row | None) -> Job | None:
     return Job.model_validate(row) if row else None
+
+
+def as_params(notify: Notify) -> dict[str, Any]:
+    return {"url": notify.target, "events": [str(event) for event in notify.events]}
 
 
 def fence(task: Task) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How a job type is declared: parameters, checks at submission, stages."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -86,9 +86,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at a job's input told, as JSON, and what the job would fail with."""
+    """What a look at a job's input told, and what the job would fail with."""
 
-    facts: dict[str, Any]
+    facts: BaseModel
     refusals: Sequence[Refusal]
 
 
@@ -109,7 +109,7 @@ class JobType:
     completed job's outcome is still there. `release(job_id, run, resources)` removes what a run leaves behind, however
     it ended; running it twice changes nothing. `leftovers(resources)` names the runs, open ones too, that have
     something in the world which release would remove. `inspection`: how to look before submitting, where one can.
-    `keeps_rejects`: the rows that it does not load can be looked at."""
+    `keeps_rejects`: the rows that it does not load can be looked at. `title`: what it does, for people."""
 
     name: str
     params: type[BaseModel]
@@ -123,6 +123,11 @@ class JobType:
     leftovers: Callable[[Any], Iterable[tuple[str, int]]] = lambda _resources: ()
     inspection: Inspection | None = None
     keeps_rejects: bool = False
+    title: str = ""
+
+    @cached_property
+    def result_model(self) -> type[BaseModel]:
+        return cast(type[BaseModel], get_type_hints(self.finalize)["return"])
 
     def stage(self, number: int) -> Stage:
         """The stage with this number, from 1."""
@@ -143,6 +148,9 @@ class Registry:
 
     def __getitem__(self, name: str) -> JobType:
         return self._job_types[name]
+
+    def __iter__(self) -> Iterator[JobType]:
+        return iter(self._job_types.values())
 
     @property
     def names(self) -> list[str]:

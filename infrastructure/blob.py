@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,20 +14,30 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     IncompleteReadError,
+    ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
+from azure.storage.blob import (
+    BlobBlock,
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    ExponentialRetry,
+    generate_blob_sas,
+)
 
 from core.config import Settings
-from core.errors import CredentialsExpired, InvalidInput, NotFound, Rejected, Transient
+from core.errors import Conflict, CredentialsExpired, InvalidInput, NotFound, Rejected, Transient
 from infrastructure.identity import credential
 
 Zone = Literal["bronze", "silver"]
 # Two pieces of 8 MB at a time come twice as fast as one of 4; more and larger ones hardly faster, and are memory.
 DOWNLOAD_CHUNK, DOWNLOADS = 8 << 20, 2
+# The clocks of this machine and of the storage account need not agree.
+CLOCK_SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,77 @@ class BlobRepository:
         with translate_errors(name), path.open("rb") as file:
             self._in(None).upload_blob(name, file, length=path.stat().st_size, overwrite=True)
 
+    def create(self, name: str, content: bytes) -> None:
+        """Raises Conflict("upload_exists") when the blob is there."""
+        with translate_errors(name), never_overwriting(name):
+            self._in(None).upload_blob(name, content, overwrite=False)
+
+    def stage_block(self, name: str, number: int, content: bytes) -> None:
+        """Put a block of a blob that `commit_blocks` makes. The same number again replaces it."""
+        with translate_errors(name):
+            self._in(None).get_blob_client(name).stage_block(block_id(number), content)
+
+    def staged_blocks(self, name: str) -> dict[int, int]:
+        """The size in bytes of each block that waits to be committed, by its number."""
+        try:
+            with translate_errors(name):
+                _, waiting = self._in(None).get_blob_client(name).get_block_list("uncommitted")
+        except NotFound:
+            return {}
+        return {int(block.id): block.size for block in waiting}
+
+    def commit_blocks(self, name: str, count: int) -> None:
+        """Make a blob of the first `count` blocks. Raises Conflict("upload_exists") when the blob is there."""
+        blocks = [BlobBlock(block_id(number)) for number in range(count)]
+        with translate_errors(name), never_overwriting(name):
+            self._in(None).get_blob_client(name).commit_block_list(blocks, match_condition=MatchConditions.IfMissing)
+
+    def has(self, name: str, size: int) -> bool:
+        """Whether there is a blob of this size."""
+        try:
+            return self.facts(name).size == size
+        except NotFound:
+            return False
+
+    def writing_url(self, name: str, until: datetime) -> str | None:
+        """A URL whose holder may write this one blob until then: signed with a key of the managed identity, or with the
+        account's; None when the app holds neither, or the URL of the account does not tell its name."""
+        blob = self._in(None).get_blob_client(name)
+        with translate_errors(name):
+            signing = self._signing_key(until)
+        if not signing or not blob.account_name:
+            return None
+        signature = generate_blob_sas(
+            blob.account_name,
+            blob.container_name,
+            blob.blob_name,
+            permission=BlobSasPermissions(create=True, write=True),
+            expiry=until,
+            protocol="https" if blob.scheme == "https" else None,
+            **signing,
+        )
+        return f"{blob.url}?{signature}"
+
+    def _signing_key(self, until: datetime) -> dict[str, Any]:
+        account_key = getattr(self._service.credential, "account_key", None)
+        if account_key:
+            return {"account_key": account_key}
+        if hasattr(self._service.credential, "get_token"):
+            since = datetime.now(UTC) - CLOCK_SKEW
+            return {"user_delegation_key": self._service.get_user_delegation_key(since, until)}
+        return {}
+
+    def older_than(self, prefix: str, before: datetime) -> Iterator[list[str]]:
+        """The names of the blobs that nobody wrote since then, in pages."""
+        with translate_errors(prefix):
+            for page in self._in(None).list_blobs(name_starts_with=prefix).by_page():
+                yield [blob.name for blob in page if blob.last_modified < before]
+
+    def delete(self, name: str) -> None:
+        """Twice changes nothing."""
+        with translate_errors(name):
+            delete_if_there(self._in(None), name)
+
     def names(self, prefix: str, container: str | None = None) -> list[str]:
         with translate_errors(prefix):
             return list(self._in(container).list_blob_names(name_starts_with=prefix))
@@ -128,6 +210,19 @@ class BlobRepository:
 def only(etag: str | None) -> dict[str, Any]:
     """Options of a download that refuses other bytes than those with the ETag."""
     return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
+
+
+def block_id(number: int) -> str:
+    """The ids of a blob's blocks must be of one length."""
+    return f"{number:06}"
+
+
+@contextmanager
+def never_overwriting(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ResourceExistsError, ResourceModifiedError) as error:
+        raise Conflict(f"there is a blob {name!r} already, and it is not overwritten", code="upload_exists") from error
 
 
 def delete_if_there(container: ContainerClient, name: str) -> None:

@@ -83,6 +83,8 @@ class PostgresDatabase:
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
             "row_factory": dict_row,
+            # `begun` says BEGIN.
+            "autocommit": True,
         }
 
     def _configure(self, connection: Connection) -> None:
@@ -99,7 +101,6 @@ class PostgresDatabase:
             limits["client_connection_check_interval"] = "10s"
         for name, value in limits.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.commit()
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:
@@ -109,12 +110,13 @@ class PostgresDatabase:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection that is alive. The pool's own `check` pauses 1, 2, 4 ... s after each dead one, and the first
-        requests after a restart of the server time out on it; the dead are many then, and found in no time."""
+        """A connection that has begun a transaction, and so is alive. The pool's own `check` pauses 1, 2, 4 ... s after
+        each dead one, and the first requests after a restart of the server time out on it; the dead are many then, and
+        found in no time."""
         deadline = monotonic() + PATIENCE
         while True:
             with self._pool.connection(timeout=deadline - monotonic()) as connection:
-                if is_alive(connection):
+                if begun(connection):
                     yield connection
                     return
 
@@ -122,10 +124,12 @@ class PostgresDatabase:
         self._pool.close()
 
 
-def is_alive(connection: Connection) -> bool:
+def begun(connection: Connection) -> bool:
+    """False when the connection is dead. What has to be said anyway tells that, at the cost of no other round trip."""
     with suppress(psycopg.OperationalError):
-        ConnectionPool.check_connection(connection)
-    return not connection.closed
+        connection.execute("BEGIN", prepare=False)
+        return True
+    return False
 
 
 def as_jsonb(value: Any) -> Any:

@@ -27,4 +27,5 @@ HELLO_WORLD = JobType(
         Stage("replies", task_type="hello_world_reply", run=reply, plan=one_reply_per_greeting),
     ),
     finalize=count,
+    title="Greetings and replies: the orchestration without a payload",
 )

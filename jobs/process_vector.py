@@ -95,4 +95,5 @@ PROCESS_VECTOR = JobType(
     leftovers=leftovers,
     inspection=Inspection(look_at_source, stand_ins=STAND_INS),
     keeps_rejects=True,
+    title="A vector file from blob storage into a PostGIS table with a STAC item",
 )

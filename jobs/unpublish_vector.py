@@ -25,4 +25,5 @@ UNPUBLISH_VECTOR = JobType(
     finalize=told,
     exclusive_key=table_key,
     stands=nothing_stands,
+    title="A published table taken back, with its metadata and its STAC item",
 )

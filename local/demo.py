@@ -203,5 +203,6 @@ def show_next_steps(stack: Stack, job_id: str) -> None:
         return
     status = f"{stack.base_url}/api/jobs/status/{job_id}?verbose=true"
     console.print("\nGo on with")
+    console.print(f"  {stack.base_url}/api/map/{'.'.join(TABLE)}#key={stack.app.key}", markup=False)
     console.print(f"  curl -H 'x-functions-key: {stack.app.key}' '{status}'", markup=False)
     console.print(f"  psql '{stack.database_url}' -c 'TABLE {'.'.join(TABLE)} LIMIT 5'", markup=False)

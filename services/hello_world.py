@@ -11,7 +11,9 @@ from core.workflow import TaskContext
 class HelloWorldParams(BaseModel):
     """failure_rate: how likely one attempt at a greeting fails, as a passing fault would."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"n": 3, "message": "Hello"}]}
+    )
 
     n: int = Field(default=3, ge=1, le=1000)
     message: str = Field(default="Hello", min_length=1, max_length=1000)

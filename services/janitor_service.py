@@ -14,7 +14,7 @@ from typing import Any
 
 from core.machine import CoreMachine
 from core.ports import Row, Transaction
-from core.sql import janitor, jobs
+from core.sql import janitor, jobs, notifications
 from core.state_manager import Ending, waiting
 from core.workflow import JobType
 from infrastructure.dead_letters import DeadLetter
@@ -41,6 +41,7 @@ class Limits:
     per_run: int = 1000
     release_seconds: float = 120.0
     keep_history_days: int = 30
+    keep_events_days: int = 14
 
 
 @dataclass
@@ -59,7 +60,7 @@ class JanitorRun:
 
 class JanitorService:
     """`dead_letters(most)` gives batches of dead-lettered messages; `sweep(older_than_seconds)` removes what killed
-    processes left on this machine's disk, and names it."""
+    processes left on this machine's disk, `forget_uploads()` what was uploaded and never submitted; both name it."""
 
     def __init__(
         self,
@@ -67,12 +68,14 @@ class JanitorService:
         limits: Limits,
         dead_letters: Callable[[int], Iterator[list[DeadLetter]]],
         sweep: Callable[[float], list[str]],
+        forget_uploads: Callable[[], list[str]],
     ) -> None:
         self.machine = machine
         self.state = machine.state
         self.limits = limits
         self.dead_letters = dead_letters
         self.sweep = sweep
+        self.forget_uploads = forget_uploads
 
     def run_outbox(self) -> JanitorRun | None:
         """Jobs that were written down while the bus was away are sent soon after it is back. None when another one
@@ -112,6 +115,7 @@ class JanitorService:
                 run.actions |= letters.work_through(self.dead_letters(self.limits.per_run))
                 run.took("released", self.release_ended_runs())
                 run.took("folders_removed", self.sweep(self.limits.stale))
+                run.took("uploads_removed", self.forget_uploads())
                 self.forget_old_runs()
         return run
 
@@ -258,6 +262,7 @@ class JanitorService:
     def forget_old_runs(self) -> None:
         with self.state.database.transaction() as tx:
             tx.run(janitor.forget_runs, days=self.limits.keep_history_days)
+            tx.run(notifications.forget, days=self.limits.keep_events_days)
 
     def changed(self, statement: str, **params: Any) -> list[Row]:
         with self.state.database.transaction() as tx:

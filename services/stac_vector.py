@@ -13,6 +13,8 @@ from core.models.results import ColumnInfo
 from core.models.vector import ProcessVectorParams
 
 COLLECTION = "system-vectors"
+# From stac/collections/COLLECTION/items/ITEM to what comes before `stac`.
+API = "../../../.."
 _validator = JsonSchemaSTACValidator()
 
 
@@ -57,7 +59,8 @@ def build_item(
     )
     add_table(item, geometry_type, columns, rows)
     ProjectionExtension.ext(item, add_if_missing=True).apply(code="EPSG:4326")
-    item.add_asset("table", postgis_asset(params))
+    for name, asset in assets(params).items():
+        item.add_asset(name, asset)
     told: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     told["links"] = [{"rel": "collection", "href": f"collections/{COLLECTION}", "type": "application/json"}]
     refuse_invalid(told)
@@ -82,6 +85,24 @@ def add_table(item: pystac.Item, geometry_type: str, columns: list[ColumnInfo], 
     own = [("id", "bigint"), ("geom", f"geometry({geometry_type},4326)")]
     named = [*own[:1], *((column.name, column.pg_type) for column in columns), *own[1:]]
     extension.columns = [Column({"name": name, "type": kind}) for name, kind in named]
+
+
+def assets(params: ProcessVectorParams) -> dict[str, pystac.Asset]:
+    """Where the table is served. Relative to the item's own place in our STAC API, which resolves them: a catalog knows
+    no host that it could be wrong about."""
+    name = f"{params.schema_name}.{params.table_name}"
+    table = f"{API}/features/collections/{name}"
+    return {
+        "table": postgis_asset(params),
+        "items": pystac.Asset(f"{table}/items", "Features", media_type=pystac.MediaType.GEOJSON, roles=["data"]),
+        "tiles": pystac.Asset(
+            f"{table}/tiles/WebMercatorQuad/tilejson.json",
+            "Vector tiles (TileJSON)",
+            media_type=pystac.MediaType.JSON,
+            roles=["visual"],
+        ),
+        "map": pystac.Asset(f"{API}/map/{name}", "Map", media_type=pystac.MediaType.HTML, roles=["overview"]),
+    }
 
 
 def postgis_asset(params: ProcessVectorParams) -> pystac.Asset:

@@ -4,10 +4,11 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import azure.functions as func
 import shapely
+from pydantic import Field
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
@@ -16,8 +17,9 @@ from core.models.job import Job
 from core.models.results import ProcessVectorStage1Result
 from core.ports import Row
 from services.vector.rejects import page_of_rejects
+from triggers.endpoint import Answer, Query, Tag, Told, WholeNumber, endpoint, query_of
 from triggers.get_job_status import existing_job
-from triggers.http import edge, job_url, whole_number
+from triggers.http import job_url
 from triggers.wiring import machine, resources
 
 bp = func.Blueprint()
@@ -27,17 +29,66 @@ LARGEST_ROW_NUMBER = 2**63 - 1
 OWN_COLUMNS = ("row_number", "reason", "detail", "lon", "lat")
 
 
-@bp.route(route="jobs/rejects/{job_id}", methods=["GET"])
-@edge
+class RejectsQuery(Query):
+    limit: WholeNumber = Field(default=1000, ge=1, le=MOST_REJECTS)
+    after: WholeNumber = Field(default=0, ge=0, le=LARGEST_ROW_NUMBER, description="A row number.")
+
+
+class PageLink(Answer):
+    rel: Literal["next"] = "next"
+    href: str
+    type: str = GEOJSON
+
+
+class RejectProperties(Answer):
+    """row_number: from 1, the `id` that the row would have. detail: in the coordinates of the source. location:
+    longitude and latitude of the defect. attributes: the source's values under the names of the table."""
+
+    row_number: int
+    reason: str
+    detail: str | None
+    location: tuple[float, float] | None
+    attributes: dict[str, Any]
+
+
+class Reject(Answer):
+    type: Literal["Feature"] = "Feature"
+    id: int
+    geometry: dict[str, Any] | None
+    properties: RejectProperties
+
+
+class RejectPage(Answer):
+    """A GeoJSON FeatureCollection."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    job_id: str
+    run: int
+    number_returned: int = Field(alias="numberReturned")
+    links: list[PageLink]
+    features: list[Reject]
+
+
+@endpoint(
+    bp,
+    "GET",
+    "jobs/rejects/{job_id}",
+    tag=Tag.JOBS,
+    query=RejectsQuery,
+    answers={200: Told({GEOJSON: RejectPage, CSV: str}, headers=("Link",))},
+    problems={400: ["invalid_parameter"], 404: ["job_not_found", "no_rejects"]},
+)
 def get_rejects(req: func.HttpRequest) -> func.HttpResponse:
-    """The rows that the job's last run did not load, in the order of the source: GeoJSON, or CSV for who accepts that
-    rather. limit (1-10000); `after`: a row number. A page may end before its limit, by its size; `next` goes on."""
-    job = existing_job(req.route_params["job_id"])
+    """The rows that the job's last run did not load.
+
+    In the order of the source: GeoJSON, or CSV for who accepts that rather. A page may end before its limit, by its
+    size; `next` goes on.
+    """
+    query, job = query_of(RejectsQuery, req), existing_job(req.route_params["job_id"])
     refuse_without_rejects(job)
-    limit = whole_number(req, "limit", default=1000, most=MOST_REJECTS)
-    after = whole_number(req, "after", default=0, least=0, most=LARGEST_ROW_NUMBER)
+    limit = query.limit
     with resources().database.transaction() as tx:
-        rows, more = page_of_rejects(tx, job.job_id, job.run, after=after, limit=limit)
+        rows, more = page_of_rejects(tx, job.job_id, job.run, after=query.after, limit=limit)
     following = f"{job_url(req, 'rejects', job.job_id)}?limit={limit}&after={rows[-1]['row_number']}" if more else None
     headers = {"Link": f'<{following}>; rel="next"', "Vary": "Accept"} if following else {"Vary": "Accept"}
     wanted = wanted_type(req)
@@ -57,22 +108,24 @@ def wanted_type(req: func.HttpRequest) -> str:
 
 
 def as_geojson(job: Job, rows: Sequence[Row], following: str | None) -> str:
-    links = [{"rel": "next", "href": following, "type": GEOJSON}] if following else []
-    collection = {"type": "FeatureCollection", "job_id": job.job_id, "run": job.run, "numberReturned": len(rows)}
-    return json.dumps(collection | {"links": links, "features": [feature(row) for row in rows]}, ensure_ascii=False)
+    return RejectPage(
+        job_id=job.job_id,
+        run=job.run,
+        number_returned=len(rows),
+        links=[PageLink(href=following)] if following else [],
+        features=[feature(row) for row in rows],
+    ).model_dump_json()
 
 
-def feature(row: Row) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "id": row["row_number"],
-        "geometry": shape(row["geometry"]),
-        "properties": {
-            **{name: row[name] for name in ("row_number", "reason", "detail")},
-            "location": None if row["lon"] is None else [row["lon"], row["lat"]],
-            "attributes": row["attributes"],
-        },
-    }
+def feature(row: Row) -> Reject:
+    return Reject(
+        id=row["row_number"],
+        geometry=shape(row["geometry"]),
+        properties=RejectProperties(
+            **{name: row[name] for name in ("row_number", "reason", "detail", "attributes")},
+            location=None if row["lon"] is None else (row["lon"], row["lat"]),
+        ),
+    )
 
 
 def shape(wkb: bytes | None) -> dict[str, Any] | None:

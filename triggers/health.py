@@ -2,49 +2,101 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import azure.functions as func
 
 from core.errors import AppError, Unavailable
 from core.sql import publishing
-from triggers.http import edge, json_response
-from triggers.wiring import bus, resources
+from triggers.endpoint import Answer, Tag, Told, endpoint
+from triggers.http import json_response
+from triggers.wiring import bus, notifications, resources
 
 bp = func.Blueprint()
 
 
-@bp.route(route="livez", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@edge
+class Alive(Answer):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Answer):
+    status: Literal["ready"] = "ready"
+
+
+class Part(Answer):
+    """milliseconds: how long it took to answer. code, detail: what is wrong with it."""
+
+    status: Literal["ok", "unhealthy"]
+    milliseconds: float | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class DatabasePart(Part):
+    """Its versions. Without pgSTAC, jobs complete degraded: without a STAC item."""
+
+    postgres: str | None = None
+    postgis: str | None = None
+    pgstac: str | None = None
+
+
+class NotificationsPart(Part):
+    """How many events wait, how many of them failed before, since when the oldest waits, how many were given up."""
+
+    waiting: int | None = None
+    failing: int | None = None
+    oldest_seconds: int | None = None
+    given_up: int | None = None
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Parts(Answer):
+    database: DatabasePart
+    service_bus: Part
+    bronze: Part
+    silver: Part
+    notifications: NotificationsPart
+
+
+class Health(Answer):
+    status: Literal["ok", "unhealthy"]
+    parts: Parts
+
+
+@endpoint(bp, "GET", "livez", tag=Tag.HEALTH, answers={200: Alive}, anonymous=True)
 def livez(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
     """The process answers."""
-    return json_response({"status": "ok"})
+    return json_response(Alive())
 
 
-@bp.route(route="readyz", methods=["GET"])
-@edge
+@endpoint(bp, "GET", "readyz", tag=Tag.HEALTH, answers={200: Ready})
 def readyz(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
     """Jobs can be taken: the database answers and has its schema."""
     with resources().database.transaction() as tx:
         tx.one(publishing.versions)
-    return json_response({"status": "ready"})
+    return json_response(Ready())
 
 
-@bp.route(route="health", methods=["GET"])
-@edge
+@endpoint(bp, "GET", "health", tag=Tag.HEALTH, answers={200: Health, 503: Told(Health, says="A part is not well.")})
 def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
-    parts = {
-        "database": examined(database_versions),
-        "service_bus": examined(lambda: bus().check()),
-        "bronze": examined(lambda: resources().bronze.check()),
-        "silver": examined(lambda: resources().silver.check()),
-    }
-    healthy = all(part["status"] == "ok" for part in parts.values())
-    return json_response({"status": "ok" if healthy else "unhealthy", "parts": parts}, 200 if healthy else 503)
+    """How each part is that the app runs on.
+
+    Receivers of notifications that are away are told of, and do not make the app unhealthy.
+    """
+    parts = Parts(
+        database=examined(database_versions, DatabasePart),
+        service_bus=examined(lambda: bus().check(), Part),
+        bronze=examined(lambda: resources().bronze.check(), Part),
+        silver=examined(lambda: resources().silver.check(), Part),
+        notifications=examined(lambda: notifications().backlog(), NotificationsPart),
+    )
+    healthy = all(part.status == "ok" for _, part in parts)
+    return json_response(Health(status="ok" if healthy else "unhealthy", parts=parts), 200 if healthy else 503)
 
 
 def database_versions() -> dict[str, Any]:
-    """Without pgSTAC, jobs complete degraded: without a STAC item."""
     with resources().database.transaction() as tx:
         versions = tx.one(publishing.versions) or {}
         installed = versions.pop("pgstac")
@@ -54,10 +106,10 @@ def database_versions() -> dict[str, Any]:
     return versions | {"pgstac": told["version"] if told else None}
 
 
-def examined(look: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+def examined(look: Callable[[], dict[str, Any] | None], part: type[P]) -> P:
     started = time.perf_counter()
     try:
         told = look() or {}
     except AppError as error:
-        return {"status": "unhealthy", "code": error.code, "detail": error.message}
-    return {"status": "ok", "milliseconds": round((time.perf_counter() - started) * 1000, 1), **told}
+        return part(status="unhealthy", code=error.code, detail=error.message)
+    return part(status="ok", milliseconds=round((time.perf_counter() - started) * 1000, 1), **told)

@@ -3,23 +3,67 @@
 import functools
 import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import azure.functions as func
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient
+from core.errors import AppError, Conflict, InvalidInput, InvalidParameters, NotFound, Transient, problem_of
+from triggers.addresses import base_of
 
 log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
+AsyncEndpoint = Callable[[func.HttpRequest, func.Context], Awaitable[func.HttpResponse]]
 
-TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 500: "Internal error", 503: "Service unavailable"}
+PROBLEM = "application/problem+json"
+TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    500: "Internal error",
+    503: "Service unavailable",
+}
+
+# What the type of a problem tells beyond its code; OGC API - Processes, Part 1, 7.8 to 7.13.
+TYPES = {
+    code: f"http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/{name}"
+    for code, name in (
+        ("process_not_found", "no-such-process"),
+        ("job_not_found", "no-such-job"),
+        ("result_not_ready", "result-not-ready"),
+    )
+}
+
+
+class ProblemParameter(BaseModel):
+    """One parameter that is wrong."""
+
+    parameter: str
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable, and docs/errors.md explains it; what helps to understand the problem may stand
+    beside."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[ProblemParameter] | None = None
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
-    return func.HttpResponse(
-        json.dumps(body, default=str), status_code=status, headers=headers, mimetype="application/json"
-    )
+    """body: a model, or what json knows."""
+    text = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body, default=str)
+    return func.HttpResponse(text, status_code=status, headers=headers, mimetype="application/json")
 
 
 def edge(endpoint: Endpoint) -> Endpoint:
@@ -29,21 +73,43 @@ def edge(endpoint: Endpoint) -> Endpoint:
     def answered(req: func.HttpRequest) -> func.HttpResponse:
         try:
             return endpoint(req)
-        except AppError as error:
-            if status_of(error) == 500:
-                log.exception("request failed", extra={"url": req.url.split("?")[0]})
-            return problem(error)
-        except Exception:
-            log.exception("request failed", extra={"url": req.url.split("?")[0]})
-            return problem(AppError("something went wrong in the app; its log has the details"))
+        except Exception as error:  # noqa: BLE001 - the edge
+            return failure(req, error)
 
     return answered
 
 
+def async_edge(endpoint: AsyncEndpoint) -> AsyncEndpoint:
+    """`edge`, for an endpoint that runs on the worker's event loop."""
+
+    @functools.wraps(endpoint)
+    async def answered(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        try:
+            return await endpoint(req, context)
+        except Exception as error:  # noqa: BLE001 - the edge
+            return failure(req, error)
+
+    return answered
+
+
+def failure(req: func.HttpRequest, error: Exception) -> func.HttpResponse:
+    known = (
+        error if isinstance(error, AppError) else AppError("something went wrong in the app; its log has the details")
+    )
+    if status_of(known) == 500:
+        log.error("request failed", exc_info=error, extra={"url": req.url.split("?")[0]})
+    return problem(known)
+
+
 def problem(error: AppError) -> func.HttpResponse:
     status = status_of(error)
+    body = json.dumps(problem_body(error, status))
+    return func.HttpResponse(body, status_code=status, headers=problem_headers(status), mimetype=PROBLEM)
+
+
+def problem_body(error: AppError, status: int) -> dict[str, Any]:
     told = {
-        "type": "about:blank",
+        "type": TYPES.get(error.code, "about:blank"),
         "title": TITLES[status],
         "status": status,
         "code": error.code,
@@ -51,8 +117,11 @@ def problem(error: AppError) -> func.HttpResponse:
         **({"errors": errors} if (errors := errors_of(error)) else {}),
         **error.details,
     }
-    headers = {"Retry-After": "10"} if status == 503 else None
-    return func.HttpResponse(json.dumps(told), status_code=status, headers=headers, mimetype="application/problem+json")
+    return Problem.model_validate(told).model_dump(exclude_unset=True)
+
+
+def problem_headers(status: int) -> dict[str, str] | None:
+    return {"Retry-After": "10"} if status == 503 else None
 
 
 def status_of(error: AppError) -> int:
@@ -89,6 +158,14 @@ def json_object(req: func.HttpRequest) -> dict[str, Any]:
     return body
 
 
+def parsed(model: type[M], given: dict[str, Any]) -> M:
+    """Raises InvalidParameters naming each parameter that is wrong."""
+    try:
+        return model.model_validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        raise InvalidParameters([problem_of(found) for found in error.errors(include_url=False)]) from None
+
+
 def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -106,14 +183,6 @@ def refuse_nul(value: Any, parameter: str = "body") -> None:
             refuse_nul(inner, parameter)
 
 
-def whole_number(req: func.HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
-    value = req.params.get(name, str(default))
-    if not value.isdecimal() or not least <= int(value) <= most:
-        raise InvalidInput("invalid_parameter", f"{name} is a whole number from {least} to {most}.", parameter=name)
-    return int(value)
-
-
 def job_url(req: func.HttpRequest, endpoint: str, job_id: str) -> str:
-    """Beside the URL of a jobs endpoint that was called, so that it holds behind a proxy too."""
-    base = req.url.split("?")[0].rsplit("/jobs/", 1)[0]
-    return f"{base}/jobs/{endpoint}/{job_id}"
+    """As the client reaches the app, so that it holds behind a proxy too."""
+    return f"{base_of(req)}/jobs/{endpoint}/{job_id}"

@@ -18,15 +18,19 @@ from infrastructure.postgresql import PostgresDatabase
 from infrastructure.resources import Resources
 from infrastructure.sandbox import Sandbox
 from infrastructure.service_bus import ServiceBus
+from infrastructure.webhook import Webhook
 from jobs.hello_world import HELLO_WORLD
 from jobs.process_vector import PROCESS_VECTOR
 from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
+from services.notification_service import NotificationService
+from services.uploads import Uploads
 from services.vector.parsed import SANDBOXED
 from services.vector.source_file import remove_abandoned_folders
 
 # A worker may be silent a little longer than a function may run, before it is given up.
 STALE_GRACE_SECONDS = 300.0
+JOB_TYPES = Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR)
 
 set_up_logging(settings().log_level)
 
@@ -74,21 +78,29 @@ def bus() -> ServiceBus:
 
 
 @once
+def notifications() -> NotificationService:
+    config = settings()
+    webhook = Webhook(config.receivers)
+    return NotificationService(resources().database, JOB_TYPES, webhook, config.notify_secrets, config.notify_source)
+
+
+@once
 def machine() -> CoreMachine:
     held = resources()
     return CoreMachine(
         StateManager(held.database),
         bus(),
-        Registry(HELLO_WORLD, PROCESS_VECTOR, UNPUBLISH_VECTOR),
+        JOB_TYPES,
         held,
         settings().retry_policy,
         Patience(settings().outage_patience_seconds),
+        notifications().kick if settings().receivers.hosts else lambda: None,
     )
 
 
 @once
 def submissions() -> Submissions:
-    return Submissions(machine())
+    return Submissions(machine(), settings().receivers)
 
 
 @once
@@ -97,7 +109,12 @@ def inspections() -> Inspections:
 
 
 @once
+def uploads() -> Uploads:
+    return Uploads(resources())
+
+
+@once
 def janitors() -> JanitorService:
     config = settings()
     limits = Limits(stale=config.function_timeout_seconds + STALE_GRACE_SECONDS, max_attempts=config.max_task_attempts)
-    return JanitorService(machine(), limits, bus().dead_letters, remove_abandoned_folders)
+    return JanitorService(machine(), limits, bus().dead_letters, remove_abandoned_folders, uploads().forget_unsubmitted)

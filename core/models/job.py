@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from core.models.enums import JobStatus
+from core.models.notify import Notify
 
 
 class Job(BaseModel):
@@ -27,11 +28,12 @@ class Job(BaseModel):
     dispatch: int
     created_at: datetime
     updated_at: datetime
+    run_started_at: datetime
     finished_at: datetime | None = None
 
 
 class NewJob(BaseModel):
-    """What a submission asks to be written down."""
+    """What a submission asks to be written down. `notify`: who is to be told, for this run."""
 
     job_id: str
     job_type: str
@@ -39,3 +41,4 @@ class NewJob(BaseModel):
     parameters: dict[str, Any]
     source: dict[str, Any]
     exclusive_key: str | None = None
+    notify: Notify | None = None

@@ -1,12 +1,14 @@
 """unpublish_vector: what a client sends, and what it is told."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from core.models.results import Result, StacReference
 from core.models.vector import Strict, TableName
 
 
 class UnpublishVectorParams(Strict):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"table_name": "parcels", "schema": "geo"}]})
+
     table_name: TableName
     schema_name: TableName = Field(default="geo", alias="schema")
 

@@ -4,7 +4,16 @@ import codecs
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Extension = Literal[
     "csv",
@@ -43,9 +52,27 @@ def known_encoding(value: str) -> str:
     return value
 
 
+def plain_path(value: str) -> str:
+    parts = value.split("/")
+    if value.startswith("/") or "\\" in value or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("give the blob's name inside its container, without a leading '/', '..' or empty parts")
+    if any(ord(character) < 32 for character in value):
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+BlobName = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(plain_path)]
+
+
+def from_list(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 # Postgres cuts identifiers at 63 bytes; the longest index name made from the table's needs 6 of them.
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,56}$")]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+ColumnNames = Annotated[tuple[ColumnName, ...], BeforeValidator(from_list)]
 Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(known_encoding)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
 
@@ -53,7 +80,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 class Strict(BaseModel):
     """Unknown parameters are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, use_attribute_docstrings=True)
 
 
 class Simplify(Strict):
@@ -61,6 +88,7 @@ class Simplify(Strict):
 
     tolerance: float = Field(gt=0, allow_inf_nan=False)
     preserve_topology: bool = True
+    """Keep polygons valid: slower, and slivers stay."""
 
 
 class Quantize(Strict):
@@ -78,8 +106,8 @@ class Indexes(Strict):
     """Columns are named as in the published table."""
 
     spatial: bool = True
-    attributes: tuple[ColumnName, ...] = ()
-    temporal: tuple[ColumnName, ...] = ()
+    attributes: ColumnNames = ()
+    temporal: ColumnNames = ()
 
 
 class ConverterParams(Strict):
@@ -89,35 +117,64 @@ class ConverterParams(Strict):
     quote: Literal['"', "'"] | None = None
     encoding: Encoding | None = None
     decimal: Literal[".", ","] | None = None
+    """Of the coordinates in a CSV."""
+
+
+def as_a_client_sends_it(schema: dict[str, Any]) -> None:
+    """The extension is taken from the blob's name when it is left out."""
+    schema["required"].remove("file_extension")
+    schema["examples"] = [
+        {"blob_name": "parcels/2024.gpkg", "table_name": "parcels", "layer_name": "parcels", "overwrite": True},
+        {"blob_name": "stations.csv", "table_name": "stations", "lat_name": "lat", "lon_name": "lon"},
+    ]
 
 
 class ProcessVectorParams(Strict):
-    blob_name: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    model_config = ConfigDict(json_schema_extra=as_a_client_sends_it)
+
+    blob_name: BlobName
+    """The source, inside its container."""
     table_name: TableName
+    """The table to be made, in PostGIS."""
     file_extension: Extension = Field(validate_default=True)
+    """Decides how the file is read; that of the blob's name when left out."""
     container_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] | None = None
+    """The bronze container when left out; others as the app allows."""
     schema_name: TableName = Field(default="geo", alias="schema")
+    """The schema of the table; others as the app allows."""
     layer_name: Text | None = None
+    """Which layer, or which file of a zip, when there are several."""
     chunk_size: int | None = Field(default=None, ge=100, le=500_000)
+    """Rows of a chunk at most; by the rows' size when left out."""
     lat_name: ColumnName | None = None
+    """The column of latitudes, or of y in source_crs."""
     lon_name: ColumnName | None = None
+    """The column of longitudes, or of x in source_crs."""
     wkt_column: ColumnName | None = None
+    """The column with the geometry as WKT."""
     wkb_column: ColumnName | None = None
+    """The column with the geometry as WKB in hexadecimal."""
     source_crs: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """For a file that does not say its CRS: EPSG:25832, for example."""
     encoding: Encoding | None = None
+    """Of the file's text; detected when left out."""
     geometry_type: Literal["auto", "any"] = "auto"
+    """any: one table for points, lines and polygons together."""
     max_reject_percent: float = Field(default=5.0, ge=0, le=100, allow_inf_nan=False)
+    """More rejected rows than these fail the job."""
     converter_params: ConverterParams = ConverterParams()
     geometry_params: GeometryParams = GeometryParams()
     indexes: Indexes = Indexes()
     cluster: bool = False
     overwrite: bool = False
+    """Replace the table, at the moment when the new one is complete."""
     title: Text | None = None
     description: Text | None = None
     attribution: Text | None = None
     license: Text | None = None
-    keywords: tuple[Text, ...] = ()
+    keywords: Annotated[tuple[Text, ...], BeforeValidator(from_list)] = ()
     temporal_property: ColumnName | None = None
+    """The column of which the STAC item tells the first and last moment."""
 
     @model_validator(mode="before")
     @classmethod
@@ -132,16 +189,6 @@ class ProcessVectorParams(Strict):
     @classmethod
     def plain_extension(cls, value: Any) -> Any:
         return value.lower().removeprefix(".") if isinstance(value, str) else value
-
-    @field_validator("blob_name")
-    @classmethod
-    def plain_path(cls, value: str) -> str:
-        parts = value.split("/")
-        if value.startswith("/") or "\\" in value or any(part in ("", ".", "..") for part in parts):
-            raise ValueError("give the blob's name inside its container, without a leading '/', '..' or empty parts")
-        if any(ord(character) < 32 for character in value):
-            raise ValueError("control characters are not allowed")
-        return value
 
     @model_validator(mode="after")
     def one_way_to_the_geometry(self) -> Self:

@@ -172,6 +172,12 @@ INSERT INTO app.dead_letters (queue, message_id, reason, body)
 VALUES (%(queue)s, %(message_id)s, %(reason)s, %(body)s)
 ON CONFLICT DO NOTHING;
 
+-- never_submitted
+-- Those of the blobs that no job has named as its source.
+SELECT name
+  FROM unnest(%(names)s::text[]) AS name
+ WHERE NOT EXISTS (SELECT FROM app.jobs WHERE parameters->>'blob_name' = name);
+
 -- unsent_jobs
 -- Open jobs that have to enter a stage and have not: their message was never confirmed as sent, or was lost.
 SELECT job_id, run, stage FROM app.jobs AS j
@@ -182,3 +188,7 @@ SELECT job_id, run, stage FROM app.jobs AS j
                     WHERE s.job_id = j.job_id AND s.run = j.run AND s.stage = j.stage)
  ORDER BY updated_at
  LIMIT %(limit)s;
+
+-- dead_letters
+-- The newest messages that nobody could read.
+SELECT queue, message_id, reason, found_at FROM app.dead_letters ORDER BY found_at DESC LIMIT %(limit)s;

@@ -119,19 +119,21 @@ SELECT job_id, run, status, result, error, run_started_at, finished_at FROM ende
 RETURNING job_id, run, error;
 
 -- stage_progress
--- Per stage of a run: what was expected and how the tasks stand.
-SELECT s.stage, s.name, s.expected AS total, s.completed, s.failed,
+-- Per stage of the jobs' current runs: what was expected and how the tasks stand.
+SELECT s.job_id, s.stage, s.name, s.expected AS total, s.completed, s.failed,
        count(*) FILTER (WHERE t.status = 'processing') AS processing,
        count(*) FILTER (WHERE t.status = 'queued') AS queued,
        count(*) FILTER (WHERE t.status = 'pending') AS pending,
        count(*) FILTER (WHERE t.status = 'cancelled') AS cancelled,
        coalesce(sum((t.result->>'rows_loaded')::bigint), 0) AS rows_loaded,
-       s.created_at, s.updated_at
-  FROM app.job_stages s
-  JOIN app.tasks t USING (job_id, run, stage)
- WHERE s.job_id = %(job_id)s AND s.run = %(run)s
+       max((t.result #>> '{result,total_features}')::bigint) AS rows_total,
+       s.created_at AS started_at, s.updated_at
+  FROM app.jobs AS j
+  JOIN app.job_stages AS s ON s.job_id = j.job_id AND s.run = j.run
+  JOIN app.tasks AS t ON t.job_id = s.job_id AND t.run = s.run AND t.stage = s.stage
+ WHERE j.job_id = ANY(%(job_ids)s)
  GROUP BY s.job_id, s.run, s.stage
- ORDER BY s.stage;
+ ORDER BY s.job_id, s.stage;
 
 -- list_runs
 SELECT run, status, error, started_at, finished_at FROM app.job_runs WHERE job_id = %(job_id)s ORDER BY run;

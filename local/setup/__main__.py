@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local.setup import azurite, postgresql, virtualenv
+from local.setup import azurite, gdal, postgresql, virtualenv
 from local.setup.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = ROOT / ".local" / "setup"
-STEPS = (virtualenv, azurite, postgresql)
+STEPS = (virtualenv, azurite, postgresql, gdal)
 
 
 def main() -> int:
@@ -44,7 +44,8 @@ def install() -> None:
 def ingredients() -> str:
     """Changes with whatever decides what gets installed."""
     digest = hashlib.sha256()
-    for path in [*sorted(ROOT.glob("requirements*.txt")), *sorted(Path(__file__).parent.glob("*.py"))]:
+    requirements = [*sorted(ROOT.glob("requirements*.txt")), ROOT / "pyproject.toml"]
+    for path in [*requirements, *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

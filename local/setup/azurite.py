@@ -1,11 +1,11 @@
-"""Azurite from npm, into .local/npm/azurite-VERSION."""
+"""Azurite from npm."""
 
 import shutil
 from pathlib import Path
 
-from local.setup.commands import run
+from local.setup import npm
 from local.setup.errors import SetupError
-from local.setup.programs import AZURITE_VERSION, azurite_main, npm_folder
+from local.setup.programs import AZURITE_VERSION, azurite_main
 
 
 def is_installed(root: Path) -> bool:
@@ -13,17 +13,9 @@ def is_installed(root: Path) -> bool:
 
 
 def install(root: Path) -> None:
-    """Install into a draft folder first: what is in place is always complete."""
     require_node()
-    if is_installed(root):
-        return
-    draft, place = root / ".local" / "setup" / "npm", npm_folder(root)
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    plain = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    run("npm", "install", "--prefix", draft, *plain, f"azurite@{AZURITE_VERSION}")
-    place.parent.mkdir(exist_ok=True)
-    draft.rename(place)
+    if not is_installed(root):
+        npm.install(root, "azurite", AZURITE_VERSION)
 
 
 def require_node() -> None:

@@ -58,14 +58,14 @@ def output_of(program: Path, argument: str) -> str:
     return answer.stdout.strip()
 
 
-def npm_folder(root: Path) -> Path:
-    """Where setup installs this version of Azurite; it is there complete or not at all."""
-    return root / ".local" / "npm" / f"azurite-{AZURITE_VERSION}"
+def npm_folder(root: Path, package: str, version: str) -> Path:
+    """Where setup installs this version of a package; it is there complete or not at all."""
+    return root / ".local" / "npm" / f"{package}-{version}"
 
 
 def azurite_main(root: Path) -> Path | None:
     """Azurite's blob service as a Node script; None when it is not installed."""
-    script = npm_folder(root) / AZURITE_MAIN
+    script = npm_folder(root, "azurite", AZURITE_VERSION) / AZURITE_MAIN
     return script if script.exists() else None
 
 

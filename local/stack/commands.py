@@ -50,6 +50,7 @@ def write_addresses(stack: Stack) -> None:
 def show_addresses(stack: Stack) -> None:
     for name, value in stack.addresses().items():
         console.print(f"  [bold]{name}[/]={value}")
+    console.print(f"  the dashboard: {stack.base_url}/api/ui#key={stack.app.key}", markup=False)
     console.print("  these are in .local/stack.env; [bold]make status[/], [bold]make logs[/], [bold]make down[/]")
 
 

@@ -1,5 +1,6 @@
 """The Function App: under Azure Functions Core Tools when installed, else under the project's own small host."""
 
+import base64
 import hashlib
 import json
 import os
@@ -44,11 +45,18 @@ class FunctionApp(Part):
         """The function key that opens every endpoint."""
         return self.layout.secret("functions")
 
+    @property
+    def notify_secret(self) -> str:
+        """What signs the events."""
+        return "whsec_" + base64.b64encode(self.layout.secret("notify").encode()).decode()
+
     def settings(self) -> dict[str, str]:
         return {
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "FUNCTIONS_WORKER_PROCESS_COUNT": WORKERS,
             "FUNCTIONS_HOST_KEY": self.key,
+            "NOTIFY_HOSTS": "http://localhost:*,http://127.0.0.1:*",
+            "NOTIFY_SECRETS": self.notify_secret,
         }
 
     def environment(self) -> dict[str, str]:

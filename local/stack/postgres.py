@@ -148,7 +148,7 @@ def server_programs() -> Path:
 
 
 def wal_compression(programs: Path) -> dict[str, str]:
-    """An index that is built goes to the WAL as whole pages: pglz, the only way before 15, doubles the time of a btree."""
+    """A new index goes to the WAL as whole pages. pglz, the only way before 15, doubles the time of a btree."""
     return {"wal_compression": "lz4" if server_major(programs) >= 15 else "on"}
 
 

@@ -122,6 +122,7 @@ class Stack:
             "SERVICE_BUS_CONNECTION_STRING": self.servicebus.connection_string,
             "BRONZE_CONTAINER": self.azurite.settings()["BRONZE_CONTAINER"],
             "FUNCTIONS_KEY": self.app.key,
+            "NOTIFY_SECRET": self.app.notify_secret,
         }
 
     def remove(self) -> None:

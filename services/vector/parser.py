@@ -9,7 +9,7 @@ from core.models.results import ColumnInfo, ColumnNote, Memory, Renamed
 from core.models.vector import ProcessVectorParams
 from infrastructure.sandbox.child import Tell
 from infrastructure.sandbox.protocol import Message
-from services.one_behind import OneBehind
+from services.behind import Behind
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunks import ChunkWriter
 from services.vector.columns import plan_columns
@@ -64,7 +64,7 @@ def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, wat
         tell(ChunkDone(number=number).model_dump())
 
     # One batch is compressed and written, and at the end of a chunk handed to the worker, while the next one is read.
-    with ChunkWriter(folder, deliver, rows) as writer, OneBehind(watch.timed("split", writer.write)) as writing:
+    with ChunkWriter(folder, deliver, rows) as writer, Behind(watch.timed("split", writer.write)) as writing:
         for batch in survey.batches():
             with watch.measured("waiting"):
                 writing.call(batch)

@@ -29,6 +29,9 @@ STAGING = "staging"
 REJECTS = sql.Identifier("app", "rejects")
 SRID = 4326
 IDENTIFIER_BYTES = 63
+# While it is loaded: an autovacuum of what changes every second is of no use, and the publication would wait for it.
+AUTOVACUUM = ("autovacuum_enabled", "toast.autovacuum_enabled")
+UNATTENDED = sql.SQL(", ").join(sql.SQL(f"{name} = false") for name in AUTOVACUUM)
 # One builds what takes longest, mostly the spatial index; the other ones are done on the second meanwhile.
 CONNECTIONS = 2
 # Seconds between tries to lock a table that is in use.
@@ -104,7 +107,8 @@ class VectorToPostGISHandler:
             sql.SQL("geom geometry({}, {}) NOT NULL").format(sql.SQL(shape.geometry_type), sql.SQL(str(SRID)))
         )
         tx.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
-        tx.connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(columns)))
+        create = sql.SQL("CREATE TABLE {} ({}) WITH ({})")
+        tx.connection.execute(create.format(table, sql.SQL(", ").join(columns), UNATTENDED))
         # Large geometries load in a third of the time with lz4 instead of pglz, small ones no slower.
         tx.connection.execute(sql.SQL("ALTER TABLE {} ALTER geom SET COMPRESSION lz4").format(table))
         tx.run(publishing.forget_batches, job_id=job_id, run=run)
@@ -150,7 +154,8 @@ class VectorToPostGISHandler:
                 return
             tx.run("SET LOCAL work_mem = '256MB'")
             execute = tx.connection.execute
-            execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING COMPRESSION)").format(ordered, table))
+            create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING COMPRESSION) WITH ({})")
+            execute(create.format(ordered, table, UNATTENDED))
             execute(sql.SQL("INSERT INTO {} SELECT * FROM {} ORDER BY geom").format(ordered, table))
             hold(tx)
             execute(sql.SQL("DROP TABLE {}").format(table))
@@ -200,6 +205,7 @@ class VectorToPostGISHandler:
                 sql.Identifier(target.schema, name), sql.Identifier(target.table)
             )
         )
+        execute(sql.SQL("ALTER TABLE {} RESET ({})").format(published, sql.SQL(", ").join(map(sql.SQL, AUTOVACUUM))))
         for number, plan in enumerate(plans):
             old, new = f"{name}_{number}", free_name(tx, target, plan.suffix)
             execute(

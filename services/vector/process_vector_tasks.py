@@ -21,7 +21,7 @@ from core.workflow import TaskContext
 from infrastructure.resources import Resources
 from infrastructure.sandbox import Crashed, OutOfMemory, TimedOut
 from infrastructure.sandbox.protocol import Message
-from services.one_behind import OneBehind
+from services.behind import Behind
 from services.timing import Stopwatch, peak_memory_mb
 from services.vector.chunk_loader import ChunkLoader
 from services.vector.geometry import GeometryOptions
@@ -32,6 +32,8 @@ from services.vector.source_file import downloaded, temporary_folder
 
 log = logging.getLogger(__name__)
 
+# Chunks that are on their way to the silver zone: a second one fills the pauses of the first.
+PUT_AT_ONCE = 2
 # Of the time that a function may run.
 READING_SHARE = 0.9
 
@@ -78,10 +80,10 @@ def parsed_source(
         chunk.unlink()
 
     request = ParseRequest(path=path, folder=folder, params=params).model_dump(mode="json")
-    with OneBehind(watch.timed("chunk_write", put_away)) as putting_away, told_in_words(params, seconds):
+    with Behind(watch.timed("chunk_write", put_away), PUT_AT_ONCE) as putting_away, told_in_words(params, seconds):
 
         def deliver(told: Message) -> None:
-            """The reader goes on while its chunk is put away, and waits when the one before still is."""
+            """The reader goes on while its chunk is put away, and waits when earlier ones still are."""
             ctx.progress()
             chunk = chunk_path(folder, ChunkDone.model_validate(told).number)
             names.append(f"{prefix}{chunk.name}")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from core.errors import InvalidInput
-from services.one_behind import one_ahead
+from services.behind import one_ahead
 from services.vector.csv_decimals import DecimalColumns, decimal_columns
 from services.vector.csv_dialect import CSV_DELIMITERS, TSV_DELIMITERS
 from services.vector.csv_format import CsvFormat, read_csv_format

@@ -40,10 +40,10 @@ class Examined:
 
 
 class Repairer:
-    """Has so many seconds for each geometry, and for all it is given. The child process starts when it is first needed
-    (0.2 s) and ends with the context."""
+    """Has so many seconds of processor time for each geometry, and so many on the clock for all it is given. The child
+    process starts when it is first needed (0.2 s) and ends with the context."""
 
-    def __init__(self, seconds_each: float = 30.0, seconds_in_all: float = 120.0) -> None:
+    def __init__(self, seconds_each: float = 120.0, seconds_in_all: float = 240.0) -> None:
         self._seconds_each = seconds_each
         self._seconds_left = seconds_in_all
         self._child: subprocess.Popen[bytes] | None = None

@@ -1,8 +1,8 @@
 """The process that checks and repairs geometries which may take forever, or all memory: `python -m` this module.
 
-It ends itself: the kernel kills it when the time for a geometry is over, whatever GEOS is doing, and whether or not the
-process that asked still lives. A request is REQUEST and the WKB; an answer is ANSWER and its payload; after INVALID
-comes another one.
+It ends itself: the kernel kills it when the processor time for a geometry is used up, whatever GEOS is doing, and
+whether or not the process that asked still lives. A request is REQUEST and the WKB; an answer is ANSWER and its
+payload; after INVALID comes another one.
 """
 
 import resource
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import shapely
 
-# Seconds for it, and its bytes.
+# Seconds of processor time for it, and its bytes.
 REQUEST = struct.Struct("<dQ")
 # Which answer, and the bytes of its payload.
 ANSWER = struct.Struct("<cQ")
@@ -29,11 +29,12 @@ def main() -> None:
     while head := requests.read(REQUEST.size):
         seconds, size = REQUEST.unpack(head)
         wkb = requests.read(size)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # Not the time on the clock: what is too complex must not depend on what else the machine does.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         for kind, payload in examined(wkb):
             answers.write(ANSWER.pack(kind, len(payload)) + payload)
             answers.flush()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def examined(wkb: bytes) -> Iterator[tuple[bytes, bytes]]:

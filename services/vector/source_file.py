@@ -120,12 +120,12 @@ def find_sidecars(params: ProcessVectorParams, resources: Resources) -> dict[str
     return {name: resources.bronze.facts(name, params.container_name).etag for name in names}
 
 
-def refuse_too_large(size: int, limit_mb: int) -> None:
+def refuse_too_large(size: int, limit_mb: int, parameter: str = "blob_name") -> None:
     if size > limit_mb << 20:
         raise InvalidInput(
             "source_too_large",
             f"the file has {size / (1 << 20):.1f} MB, more than the limit of {limit_mb} MB.",
-            parameter="blob_name",
+            parameter=parameter,
             remedy="Split it, or raise MAX_SOURCE_MB.",
             details={"bytes": size, "limit_mb": limit_mb},
         )

@@ -23,9 +23,12 @@ IDENTITY = {
 }
 
 
+NOTIFY = {"NOTIFY_HOSTS": "hooks.example.com", "NOTIFY_SECRETS": "whsec_" + "c2VjcmV0" * 4}
+
+
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*LOCAL, *IDENTITY, "ALLOWED_SCHEMAS", "AzureFunctionsJobHost__functionTimeout"):
+    for name in (*LOCAL, *IDENTITY, *NOTIFY, "ALLOWED_SCHEMAS", "AzureFunctionsJobHost__functionTimeout"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -70,3 +73,27 @@ def test_the_password_is_not_in_the_database_url(monkeypatch: pytest.MonkeyPatch
     assert (
         loaded(monkeypatch, **(LOCAL | {"POSTGIS_USER": "e@tl"})).database_url == "postgresql://e%40tl@db:5432/geodata"
     )
+
+
+def test_whoever_is_to_be_told_is_told_with_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="the setting NOTIFY_SECRETS is missing"):
+        loaded(monkeypatch, **(LOCAL | NOTIFY | {"NOTIFY_SECRETS": ""}))
+    assert loaded(monkeypatch, **LOCAL, **NOTIFY).receivers.hosts[0].name == "hooks.example.com"
+
+
+def test_several_secrets_sign_while_receivers_change_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = NOTIFY["NOTIFY_SECRETS"] + ", whsec_" + "b3RoZXI6" * 4
+    assert len(loaded(monkeypatch, **(LOCAL | NOTIFY | {"NOTIFY_SECRETS": both})).notify_secrets) == 2
+
+
+@pytest.mark.parametrize("secret", ["plain-secret", "whsec_short", "whsec_" + "c2VjcmV0" * 12, "whsec_*" + "c2Vj" * 9])
+def test_a_secret_that_is_none_stops_the_start_and_is_not_told(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    with pytest.raises(ValidationError, match="NOTIFY_SECRETS: number 1 is not") as stopped:
+        loaded(monkeypatch, **(LOCAL | NOTIFY | {"NOTIFY_SECRETS": secret}))
+    assert secret not in str(stopped.value)
+    assert secret not in repr(loaded(monkeypatch, **(LOCAL | NOTIFY)))
+
+
+def test_a_host_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="NOTIFY_HOSTS: 'https://x/path' is neither"):
+        loaded(monkeypatch, **(LOCAL | NOTIFY | {"NOTIFY_HOSTS": "https://x/path"}))

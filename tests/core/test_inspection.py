@@ -31,8 +31,13 @@ class Request(BaseModel):
         return self
 
 
+class Facts(BaseModel):
+    file: str
+    etag: str
+
+
 def look(params: Request, source: Mapping[str, Any], _resources: object) -> Look:
-    return Look({"file": params.file, "etag": source["etag"]}, [Refusal("broken", "it is broken.")])
+    return Look(Facts(file=params.file, etag=source["etag"]), [Refusal("broken", "it is broken.")])
 
 
 LOOKING = Inspection(look, stand_ins={"table": "a", "x": None, "y": None})

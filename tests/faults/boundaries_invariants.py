@@ -30,17 +30,18 @@ END $$;
 CREATE TRIGGER note AFTER UPDATE ON app.tasks FOR EACH ROW EXECUTE FUNCTION audit.note_task();
 CREATE TRIGGER note AFTER UPDATE ON app.jobs FOR EACH ROW EXECUTE FUNCTION audit.note_job();
 """
+UNTOLD = "SELECT event_id FROM app.notifications WHERE delivered_at IS NULL AND given_up_at IS NULL"
 ENDED = ("completed", "failed", "cancelled")
 
 
 def is_quiet(world: World) -> bool:
-    """No message is on its way, nothing is left behind."""
-    return not (world.broker.held or world.broker.dead or any(left_behind(world)))
+    """No message is on its way, nothing is left behind, everybody was told."""
+    return not (world.broker.held or world.broker.dead or any(left_behind(world)) or world.rows(UNTOLD))
 
 
 def problems(world: World, expected: Expected) -> list[str]:
     found = [*left_behind(world), *still_open(world), *catalog(world, expected), *tables(world, expected)]
-    found += [*history(world), *quiet(world), *unread(world, expected)]
+    found += [*history(world), *quiet(world), *unread(world, expected), *told_what_is_not_so(world)]
     for job, status in expected.ends:
         found += ending(world, job, status, expected.runs.get(job.job_id, 1), expected.tables)
     return found
@@ -85,8 +86,33 @@ def ending(world: World, job: Job, status: JobStatus, run: int, tables: Containe
     if status == JobStatus.COMPLETED and ended[0][3] != job.total_stages + 1:
         yield f"completed, but at stage {ended[0][3]}"
     yield from counters(world, job, status)
+    yield from told_of(world, job, status, run)
     if ended[0][0] == status == JobStatus.COMPLETED and job.parameters["table_name"] in tables:
         yield from receipt(world, job)
+
+
+def told_of(world: World, job: Job, status: JobStatus, run: int) -> Iterator[str]:
+    """Of the end of every run, at least once; unless the receiver was away for so long that it was given up."""
+    given_up = {name for (name,) in world.rows("SELECT event_id FROM app.notifications WHERE given_up_at IS NOT NULL")}
+    told = {event["id"] for event in world.webhook.told} | given_up
+    for name in (f"{job.job_id}-{n}-{status}" for n in range(1, run + 1)):
+        if name not in told:
+            yield f"nobody was told of {name}"
+
+
+def told_what_is_not_so(world: World) -> Iterator[str]:
+    """What was told has happened, and no event of an id was told in two ways."""
+    ends = {
+        f"{job_id}-{run}-{status}" for job_id, run, status in world.rows("SELECT job_id, run, status FROM app.job_runs")
+    }
+    seen: dict[str, object] = {}
+    for event in world.webhook.told:
+        if event["type"].rpartition(".")[2] in ENDED and event["id"] not in ends:
+            yield f"{event['id']} was told of and never happened"
+        if seen.setdefault(event["id"], event) != event:
+            yield f"{event['id']} was told of in two ways"
+    for (name,) in world.rows(UNTOLD):
+        yield f"{name} was never told of"
 
 
 def receipt(world: World, job: Job) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """The real database, storage and disk, with every effect passing through `Effects`."""
 
 import errno
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from psycopg import sql
 from core.config import Settings
 from infrastructure.blob import BlobRepository
 from infrastructure.postgresql import Connection, PostgresDatabase
+from infrastructure.webhook import Answer
 from tests.faults.boundaries_effects import Effects, Way
 
 # Statements whose effect is more than a row of the orchestration; those share the boundary of their commit.
@@ -127,6 +129,22 @@ def ending(connection: Connection, effects: Effects) -> str:
         return "commit"
     row = connection.execute(WROTE.encode()).fetchone()
     return "commit" if row and row["wrote"] else "read"
+
+
+class WatchedWebhook:
+    """A receiver that takes what it is told."""
+
+    def __init__(self, effects: Effects) -> None:
+        self.told: list[dict[str, Any]] = []
+        self._effects = effects
+
+    def post(self, _url: str, _headers: Mapping[str, str], body: bytes) -> Answer:
+        try:
+            with self._effects.effect("webhook post", ConnectionError):
+                self.told.append(json.loads(body))
+        except ConnectionError:
+            return Answer(None, "no answer")
+        return Answer(200, None)
 
 
 class WatchedBlobs(BlobRepository):

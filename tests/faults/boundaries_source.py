@@ -24,9 +24,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     "tempfile": ("services/vector/source_file.py", "services/vector/archives.py"),
     "shutil": ("services/vector/source_file.py",),
     # A socket pair to a process of ours, which reads what it is given and answers: nothing that lasts.
-    "socket": tuple(f"infrastructure/sandbox/{name}.py" for name in ("protocol", "child", "server", "client")),
+    "socket": (
+        *(f"infrastructure/sandbox/{name}.py" for name in ("protocol", "child", "server", "client")),
+        "infrastructure/webhook.py",
+    ),
     "subprocess": ("infrastructure/sandbox/client.py", "services/vector/repair.py"),
-    **dict.fromkeys(("http", "urllib.request", "requests", "httpx", "asyncio"), ()),
+    "http": ("infrastructure/webhook.py",),
+    **dict.fromkeys(("urllib.request", "requests", "httpx", "asyncio"), ()),
 }
 READS = "reads in a transaction whose end is a boundary"
 START = "at the start, in one transaction, before there is any work"
@@ -42,6 +46,7 @@ NO_BOUNDARY = {
     "VectorToPostGISHandler.value_range": READS,
     "_stored_rows": "reads a GeoPackage",
     "PostgresDatabase._configure": "settings of a connection",
+    "begun": "begins a transaction, whose end is a boundary",
     "migrate": START,
     "apply_missing": START,
     **dict.fromkeys(
@@ -49,7 +54,7 @@ NO_BOUNDARY = {
         ANSWERS,
     ),
     **dict.fromkeys(("look_at_source", "SourceBlob.fetch", "SourceBlob.fetch_range"), ANSWERS),
-    **dict.fromkeys(("readyz", "health", "database_versions"), ANSWERS),
+    **dict.fromkeys(("readyz", "health", "database_versions", "NotificationService.backlog"), ANSWERS),
 }
 
 

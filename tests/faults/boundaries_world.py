@@ -21,6 +21,8 @@ from core.config import Settings
 from core.errors import AppError
 from core.machine import CoreMachine, Patience
 from core.models.job import Job
+from core.models.notify import JobEvent
+from core.receivers import Receivers
 from core.retry import RetryPolicy
 from core.state_manager import StateManager
 from core.submission import Submissions
@@ -31,11 +33,12 @@ from infrastructure.service_bus import ServiceBus
 from jobs.process_vector import PROCESS_VECTOR
 from jobs.unpublish_vector import UNPUBLISH_VECTOR
 from services.janitor_service import JanitorService, Limits
+from services.notification_service import NotificationService, Persistence
 from services.vector.source_file import remove_abandoned_folders
 from tests.conftest import sandbox
 from tests.faults.boundaries_broker import Broker, Clock, Held
 from tests.faults.boundaries_effects import Effects, Fault, Vanished
-from tests.faults.boundaries_proxies import WatchedBlobs, WatchedDatabase, WatchedDisk
+from tests.faults.boundaries_proxies import WatchedBlobs, WatchedDatabase, WatchedDisk, WatchedWebhook
 from tests.infrastructure.conftest import UNUSED
 
 T = TypeVar("T")
@@ -46,12 +49,17 @@ STALE = 2100.0
 # When the janitors' timers fire, in seconds: every minute, 5 and 15 minutes as by default. The outbox, every 10 s by
 # default, is simulated twice a minute.
 OUTBOX_AFTER, WATCHDOG, HEALTH, ORPHANS = 20, 60, 300, 900
+# Events are delivered at every turn, in one thread: what others do at the same time would be another order each time.
+EVENTS, ALONE = 10, Persistence(threads=0)
+TELL = {"url": "https://hooks.example.com/", "events": [event.value for event in JobEvent]}
+RECEIVERS = Receivers.parse(["hooks.example.com"])
 # Longer than any recovery may take: the stale limit, the retries and two rounds of orphan detection.
 PATIENCE_OF_THE_TEST = 3 * 3600.0
 AGED = {
     "tasks": ("created_at", "updated_at", "started_at", "finished_at", "not_before"),
     "jobs": ("created_at", "updated_at", "dispatched_at", "run_started_at"),
     "janitor_runs": ("started_at", "finished_at"),
+    "notifications": ("enqueued_at", "due_at", "leased_until", "delivered_at", "given_up_at"),
 }
 
 
@@ -70,6 +78,8 @@ class World:
     silver: WatchedBlobs
     machine: CoreMachine
     janitors: JanitorService
+    notifications: NotificationService
+    webhook: WatchedWebhook
     disk: WatchedDisk
     functions: dict[str, Function]
     elapsed: float = 0.0
@@ -93,8 +103,8 @@ class World:
         raise AssertionError("the client was refused five times")
 
     def submit(self, blob_name: str, **params: Any) -> Job:
-        given = {"blob_name": blob_name, "table_name": "t"} | params
-        return self.client(lambda: Submissions(self.machine).submit("process_vector", given))[1]
+        given = {"blob_name": blob_name, "table_name": "t", "notify": TELL} | params
+        return self.client(lambda: self.submissions.submit("process_vector", given))[1]
 
     @contextmanager
     def bronze_blob(self, name: str, content: bytes) -> Iterator[str]:
@@ -105,8 +115,12 @@ class World:
         self.bronze_container.delete_blob(blob)
 
     def unpublish(self, table_name: str) -> Job:
-        given = {"table_name": table_name}
-        return self.client(lambda: Submissions(self.machine).submit("unpublish_vector", given))[1]
+        given = {"table_name": table_name, "notify": TELL}
+        return self.client(lambda: self.submissions.submit("unpublish_vector", given))[1]
+
+    @property
+    def submissions(self) -> Submissions:
+        return Submissions(self.machine, RECEIVERS)
 
     def cancel(self, job: Job) -> None:
         self.client(lambda: self.machine.cancel(job))
@@ -213,7 +227,12 @@ class World:
             WATCHDOG: service.run_task_watchdog,
             HEALTH: service.run_job_health_check,
             ORPHANS: service.run_orphan_detection,
+            EVENTS: self.deliver_events,
         }
+
+    def deliver_events(self) -> None:
+        self.notifications.give_up()
+        self.notifications.deliver_due()
 
     def go_to(self, moment: float) -> None:
         self.age(moment - self.elapsed)
@@ -267,7 +286,9 @@ def opened(
         RetryPolicy(base_seconds=0.01),
         Patience(postponed=15.0),
     )
-    janitors = JanitorService(machine, Limits(stale=STALE), bus.dead_letters, remove_abandoned_folders)
+    webhook = WatchedWebhook(effects)
+    notifications = NotificationService(database, machine.registry, webhook, [], "urn:boundaries", ALONE)
+    janitors = JanitorService(machine, Limits(stale=STALE), bus.dead_letters, remove_abandoned_folders, list)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         stack.callback(database.close)
@@ -286,6 +307,8 @@ def opened(
             silver,
             machine,
             janitors,
+            notifications,
+            webhook,
             disk,
             functions_of(settings),
         )

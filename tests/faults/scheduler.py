@@ -23,6 +23,7 @@ from tests.faults.scheduler_work import TABLES
 
 WRITTEN = (
     *(f"app.{name}" for name in ("jobs", "job_runs", "job_stages", "tasks", "batches", "janitor_runs", "dead_letters")),
+    *("app.subscriptions", "app.notifications"),
     *("watch.jobs", "watch.tasks", "sim.staging", "sim.rows", "sim.effects"),
 )
 

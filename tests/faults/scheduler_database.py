@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from core.errors import Unavailable
-from core.sql import janitor, jobs, publishing, tasks
+from core.sql import janitor, jobs, notifications, publishing, tasks
 from infrastructure.postgresql import PostgresTransaction, translate_errors
 from tests.faults.scheduler_actors import Actor, Cast
 
@@ -231,7 +231,9 @@ def identity(row: dict[str, Any]) -> str:
 
 
 NAMES = {
-    text: name for queries in (janitor, jobs, publishing, tasks) for name, text in vars(queries)["_queries"].items()
+    text: name
+    for queries in (janitor, jobs, notifications, publishing, tasks)
+    for name, text in vars(queries)["_queries"].items()
 }
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from core.errors import Conflict, InvalidInput, Transient, Unavailable
 from core.machine import CoreMachine, Patience
 from core.models.messages import Delivery, JobMessage, Outgoing, TaskMessage
+from core.receivers import Receivers
 from core.retry import RetryPolicy
 from core.state_manager import StateManager
 from core.submission import Submissions
@@ -72,6 +73,7 @@ class Play:
     cancelled: set[str] = field(default_factory=set)
     deaths: list[tuple[Message, int]] = field(default_factory=list)
     number: int = 0
+    promised: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -80,8 +82,8 @@ class Play:
         self.world = World(self, self.database)
         patience = Patience(seconds=120.0, longest_pause=30.0)
         self.machine = CoreMachine(StateManager(self.database), self.bus, REGISTRY, self.world, RetryPolicy(), patience)
-        self.submissions = Submissions(self.machine)
-        self.janitors = JanitorService(self.machine, LIMITS, self.bus.dead_letters, lambda _seconds: [])
+        self.submissions = Submissions(self.machine, Receivers.parse(["hooks.example.com"]))
+        self.janitors = JanitorService(self.machine, LIMITS, self.bus.dead_letters, lambda _seconds: [], list)
         self.consumers = self.rng.randint(2, 6)
         # Who goes on: anybody, mostly who came first, or mostly who came last and overtakes the others.
         self.habit = self.rng.choice((None, None, 0, -1))
@@ -463,7 +465,9 @@ class Play:
     def submitting(self, actor: Actor, wanted: tuple[str, Params]) -> None:
         """A client that asks again until it has an answer."""
         try:
-            submission, _ = self.submissions.submit(wanted[0], wanted[1].model_dump())
+            url = f"https://hooks.example.com/{actor.number}"
+            given = wanted[1].model_dump() | {"notify": {"url": url}}
+            submission, _ = self.submissions.submit(wanted[0], given)
         except Conflict:
             self.count("conflict")
         except (Unavailable, Crashed):
@@ -472,6 +476,7 @@ class Play:
         else:
             self.note(actor, f"was told {submission}")
             self.submitted.append(wanted)
+            self.promised.append(url)
 
     def resubmit_one(self) -> None:
         self.count("resubmission")

@@ -34,6 +34,25 @@ SELECT 'completed by attempt ' || (result->>'attempt') || ' while ' || attempt |
 """
 
 
+# Whoever submits in a play wants to be told how the job ends.
+TOLD = """
+SELECT 'nobody is told how a run ended: ' || r.job_id || ' run ' || r.run || ' ' || r.status
+  FROM app.job_runs AS r
+ WHERE NOT EXISTS (SELECT FROM app.notifications AS n
+                    WHERE n.event_id = concat_ws('-', r.job_id, r.run, r.status))
+UNION ALL
+SELECT 'told of an end that never was: ' || n.event_id
+  FROM app.notifications AS n
+ WHERE NOT EXISTS (SELECT FROM app.job_runs AS r WHERE n.event_id = concat_ws('-', r.job_id, r.run, r.status))
+UNION ALL
+SELECT 'a subscription outlived its run: ' || job_id FROM app.subscriptions
+UNION ALL
+SELECT 'a subscriber is told nothing: ' || url
+  FROM unnest(%(promised)s::text[]) AS subscriber (url)
+ WHERE NOT EXISTS (SELECT FROM app.notifications AS n WHERE n.url = subscriber.url)
+"""
+
+
 def job_id_of(job_type: str, params: Params) -> str:
     return id_of(REGISTRY[job_type], params, {})
 
@@ -53,6 +72,7 @@ def statuses(play: "Play") -> Counter[str]:
 def violations(play: "Play") -> list[str]:
     told = [value for query in (EFFECTS, STALE) for row in rows(play, query) for value in row.values()]
     told += [value for row in rows(play, ROWS, rows=ROWS_PER_BATCH) for value in row.values()]
+    told += [value for row in rows(play, TOLD, promised=play.promised) for value in row.values()]
     found = invariants.violations(play.database.monitor)
     return [*found, *told, *leftovers(play), *fences(play), *blameless(play), *endings(play), *results(play)]
 

@@ -1,6 +1,7 @@
 """The running app as a client with a view behind the scenes, and a second one with other settings."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -37,34 +38,51 @@ def table() -> str:
     return f"t_{uuid4().hex[:10]}"
 
 
-class OtherApp(FunctionApp):
-    """The same app under other settings, beside the first one."""
+@contextmanager
+def beside(app: RunningApp, other: type[FunctionApp]) -> Iterator[Flow]:
+    """The same app under other settings, with a database and a broker of its own; the blob storage is the same."""
+    stack = app.stack
+    broker = ServiceBus(stack.layout, f"servicebus-of-{other.name}")
+    broker.remove_data()
+    broker.start()
+    with cloned(stack) as clone:
+        others = stack.azurite.settings() | broker.settings() | clone.settings
+        running = other(stack.layout, lambda: others)
+        running.start()
+        flow = Flow(running.url, running.key, clone.url, app.blob_storage, broker.connection_string)
+        yield flow
+        flow.close()
+        running.stop()
+    broker.stop()
 
+
+class StrictApp(FunctionApp):
     name = "app-of-flow"
 
     def settings(self) -> dict[str, str]:
         limits = {"MAX_SOURCE_MB": "1", "MAX_TASK_ATTEMPTS": "10", "RETRY_BASE_SECONDS": "0.1"}
         limits |= {"INSPECTION_SECONDS": "0.001"}
+        limits |= {"NOTIFY_HOSTS": ""}
         return super().settings() | limits | {"ALLOWED_CONTAINERS": "archive", "ALLOWED_SCHEMAS": "geo,survey"}
+
+
+class OpenApp(FunctionApp):
+    name = "open-app-of-flow"
+
+    def settings(self) -> dict[str, str]:
+        return super().settings() | {"ANONYMOUS_READ": "true"}
 
 
 @pytest.fixture(scope="session")
 def strict_flow(app: RunningApp) -> Iterator[Flow]:
-    """An app that takes 1 MB at most, from two containers into two schemas, tries often and at once, and has no time
-    for inspections.
-
-    It has a database and a broker of its own; the blob storage is the same.
-    """
-    stack = app.stack
-    broker = ServiceBus(stack.layout, "servicebus-of-flow")
-    broker.remove_data()
-    broker.start()
-    with cloned(stack) as clone:
-        others = stack.azurite.settings() | broker.settings() | clone.settings
-        other = OtherApp(stack.layout, lambda: others)
-        other.start()
-        flow = Flow(other.url, other.key, clone.url, app.blob_storage, broker.connection_string)
+    """An app that takes 1 MB at most, from two containers into two schemas, tries often and at once, has no time for
+    inspections, and tells nobody."""
+    with beside(app, StrictApp) as flow:
         yield flow
-        flow.close()
-        other.stop()
-    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def open_flow(app: RunningApp) -> Iterator[Flow]:
+    """An app whose published tables everybody may read."""
+    with beside(app, OpenApp) as flow:
+        yield flow

@@ -216,9 +216,9 @@ class Flow:
 
     @contextmanager
     def held_before_first_stage(self) -> Iterator[None]:
-        """Jobs that are submitted inside this block start when it ends."""
+        """Jobs that are submitted inside this block start when it ends; how they stand can be read."""
         with psycopg.connect(self.database_url) as connection:
-            connection.execute("LOCK TABLE app.job_stages IN ACCESS EXCLUSIVE MODE")
+            connection.execute("LOCK TABLE app.job_stages IN SHARE MODE")
             yield
 
     def assert_nothing_left(self) -> None:

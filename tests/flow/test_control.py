@@ -93,3 +93,7 @@ def test_a_message_nobody_can_read_is_kept_with_its_reason(flow: Flow, body: str
     letter = flow.one(query, message_id)
     assert (letter["queue"], letter["body"]) == ("geospatial-jobs", body)
     assert letter["reason"].startswith("unreadable message: ")
+    told = flow.http.get("/api/queues").json()
+    assert told["queues"]["messages"].keys() == {"geospatial-jobs", "vector-tasks"}
+    kept = next(each for each in told["dead_letters"] if each["message_id"] == message_id)
+    assert (kept["queue"], kept["reason"]) == ("geospatial-jobs", letter["reason"])

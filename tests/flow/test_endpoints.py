@@ -42,7 +42,7 @@ def test_health_names_every_part_with_its_version(flow: Flow) -> None:
     told = answer.json()
     assert told["status"] == "ok"
     assert {name: part["status"] for name, part in told["parts"].items()} == dict.fromkeys(
-        ("database", "service_bus", "bronze", "silver"), "ok"
+        ("database", "service_bus", "bronze", "silver", "notifications"), "ok"
     )
     versions = flow.one("SELECT current_setting('server_version') AS postgres, postgis_lib_version() AS postgis")
     assert told["parts"]["database"]["postgres"] == versions["postgres"]
@@ -76,7 +76,10 @@ def test_the_status_tells_everything_of_a_job(flow: Flow, table: str) -> None:
     stages = job["progress"]["stages"]
     assert [stages[number]["name"] for number in ("1", "2", "3")] == ["prepare_chunks", "upload_chunks", "create_stac"]
     assert [stages[number]["total"] for number in ("1", "2", "3")] == [1, 3, 1]
-    assert job["progress"]["rows_loaded"] == 250
+    assert (job["progress"]["rows_loaded"], job["progress"]["rows_total"]) == (250, 250)
+    began = [datetime.fromisoformat(stages[number]["started_at"]) for number in ("1", "2", "3")]
+    ended = [datetime.fromisoformat(stages[number]["updated_at"]) for number in ("1", "2", "3")]
+    assert began[0] <= ended[0] <= began[1] <= ended[1] <= began[2] <= ended[2]
     assert (job["stage"], job["total_stages"], job["error"]) == (3, 3, None)
     moments = [datetime.fromisoformat(job[name]) for name in ("created_at", "finished_at", "updated_at")]
     assert all(moment.tzinfo for moment in moments)
@@ -138,6 +141,18 @@ def test_the_list_of_jobs_can_be_paged_through_and_filtered(clean_flow: Flow, ta
     assert [job["job_id"] for page in pages(flow, job_type="process_vector") for job in page] == [failing]
     assert [len(page) for page in pages(flow, job_type="hello_world")] == [7]
     assert pages(flow, status="queued") == [[]]
+
+
+def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
+    flow = clean_flow
+    ended = flow.hello(n=1, message="listed as ended")
+    flow.completed(ended)
+    going = [flow.hello(n=100, message=f"listed as {number}") for number in range(2)]
+    listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
+    assert listed[ended] is None
+    assert [0 <= listed[job_id]["percent"] < 100 for job_id in going] == [True, True]
+    for job_id in going:
+        flow.completed(job_id)
 
 
 @pytest.mark.parametrize(

@@ -156,12 +156,12 @@ def test_what_has_its_indexes_is_not_sorted_again(etl: Etl, monkeypatch: pytest.
     etl.until_stage(3)
     message = killed_in(etl, monkeypatch, "build_indexes", after=True)
     before = staged(etl)
-    killed_in_again = VectorToPostGISHandler.build_indexes
+    build_indexes = VectorToPostGISHandler.build_indexes
     seen: list[Any] = []
 
-    def look(*args: Any) -> None:
+    def look(*args: Any) -> Any:
         seen.extend(staged(etl))
-        killed_in_again(*args)
+        return build_indexes(*args)
 
     monkeypatch.setattr(VectorToPostGISHandler, "build_indexes", look)
     etl.deliver(message, delivery_count=2)

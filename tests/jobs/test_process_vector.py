@@ -377,6 +377,21 @@ def test_an_autovacuum_gives_way_to_a_table_that_is_replaced(etl: Etl) -> None:
     etl.finish()
 
 
+@pytest.mark.parametrize("cluster", [False, True])
+def test_no_autovacuum_is_in_the_way_of_a_table_that_is_loaded_and_each_may_have_it_once_it_is_published(
+    etl: Etl, cluster: bool
+) -> None:
+    options = (
+        "SELECT c.reloptions, t.reloptions FROM pg_class AS c JOIN pg_class AS t ON t.oid = c.reltoastrelid WHERE "
+    )
+    etl.submit(etl.put(CSV), cluster=cluster)
+    etl.until_stage(2)
+    off = ["autovacuum_enabled=false"]
+    assert etl.rows(options + "c.relnamespace = 'staging'::regnamespace") == [(off, off)]
+    etl.finish()
+    assert etl.rows(options + "c.oid = 'geo.t'::regclass") == [(None, None)]
+
+
 def wait_for_autovacuum(admin: psycopg.Connection) -> None:
     at_work = "SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE '%geo.t'"
     deadline = time.monotonic() + 60

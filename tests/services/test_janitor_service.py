@@ -43,7 +43,7 @@ def letters() -> Letters:
 
 @pytest.fixture
 def janitors(orchestra: Orchestra, letters: Letters) -> JanitorService:
-    return JanitorService(orchestra.machine, LIMITS, letters.batches, lambda _seconds: [])
+    return JanitorService(orchestra.machine, LIMITS, letters.batches, lambda _seconds: [], list)
 
 
 def age(orchestra: Orchestra, seconds: int) -> None:

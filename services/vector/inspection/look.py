@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput, Refusal
+from core.models.inspection import VectorFacts
 from core.models.results import ColumnInfo
 from core.models.vector import ProcessVectorParams
 from core.workflow import Look
@@ -113,10 +114,10 @@ def too_many_rejects(params: ProcessVectorParams, found: Found) -> Iterator[Refu
         yield Refusal("too_many_rejects", told, "max_reject_percent")
 
 
-def facts(params: ProcessVectorParams, source: Mapping[str, Any], found: Found) -> Found:
+def facts(params: ProcessVectorParams, source: Mapping[str, Any], found: Found) -> VectorFacts:
     """As the client is told them; the table as a job's result describes it."""
     checked = found["checked"] or {}
-    return {
+    told = {
         "complete": found["complete"],
         "warnings": found["warnings"],
         "source": {
@@ -143,6 +144,7 @@ def facts(params: ProcessVectorParams, source: Mapping[str, Any], found: Found) 
         "extent": {"bbox": found["bbox"], "found_in": found["bbox_found_in"]} if found["bbox"] else None,
         "estimate": estimate(params, source["bytes"], found),
     }
+    return VectorFacts.model_validate(told)
 
 
 def estimate(params: ProcessVectorParams, size: int, found: Found) -> Found:

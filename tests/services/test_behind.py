@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.one_behind import OneBehind, one_ahead
+from services.behind import Behind, one_ahead
 
 
 def test_calls_are_made_in_order_in_another_thread_and_have_ended_at_the_end() -> None:
@@ -16,7 +16,7 @@ def test_calls_are_made_in_order_in_another_thread_and_have_ended_at_the_end() -
         time.sleep(0.01)
         done.append((number, threading.get_ident()))
 
-    with OneBehind(slow) as behind:
+    with Behind(slow) as behind:
         for number in range(5):
             behind.call(number)
     assert [number for number, _ in done] == [0, 1, 2, 3, 4]
@@ -30,7 +30,7 @@ def test_the_caller_goes_on_during_a_call_and_waits_for_it_before_the_next() -> 
         begun.set()
         assert may_end.wait(10) or number
 
-    with OneBehind(first_waits) as behind:
+    with Behind(first_waits) as behind:
         behind.call(0)
         assert begun.wait(10)
         following = threading.Thread(target=behind.call, args=(1,))
@@ -42,24 +42,35 @@ def test_the_caller_goes_on_during_a_call_and_waits_for_it_before_the_next() -> 
         assert not following.is_alive()
 
 
+def test_as_many_calls_as_may_be_are_under_way_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def meet(_number: int) -> None:
+        both.wait()
+
+    with Behind(meet, most=2) as behind:
+        for number in range(4):
+            behind.call(number)
+
+
 def fail(*_: object) -> None:
     raise ValueError("failed")
 
 
 def twice() -> None:
-    with OneBehind(fail) as behind:
+    with Behind(fail) as behind:
         behind.call()
         behind.call()
         pytest.fail("the second call was to raise the error of the first")
 
 
 def once() -> None:
-    with OneBehind(fail) as behind:
+    with Behind(fail) as behind:
         behind.call()
 
 
 def once_with_an_error_of_its_own() -> None:
-    with OneBehind(fail) as behind:
+    with Behind(fail) as behind:
         behind.call()
         raise KeyError
 
