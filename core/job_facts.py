@@ -22,10 +22,7 @@ def job_facts(job: Job, job_type: JobType | None) -> dict[str, Any]:
         "parameters": job.parameters,
         "result_data": job.result,
         "error": job.error,
-        "created_at": job.created_at.isoformat(),
-        "run_started_at": job.run_started_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        **job.model_dump(mode="json", include={"created_at", "run_started_at", "updated_at", "finished_at"}),
     }
 
 

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import azure.functions as func
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, with_config
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypedDict
 
 from core.errors import InvalidInput, NotFound
 from core.job_facts import job_facts, percent, summary
@@ -19,7 +20,7 @@ from core.ports import Row
 from core.sql import jobs, tasks
 from triggers.endpoint import Answer, Flag, Query, Tag, Told, WholeNumber, endpoint, query_of
 from triggers.http import job_url, json_response
-from triggers.published_links import Published, with_links
+from triggers.published_links import PublishedResult, with_links
 from triggers.wiring import JOB_TYPES, machine
 
 bp = func.Blueprint()
@@ -32,14 +33,10 @@ class OneOfTheResults:
     """Described by what the job types answer with now; what was kept from earlier versions is told as it is."""
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        now = core_schema.union_schema([handler.generate_schema(job_type.result_model) for job_type in JOB_TYPES])
-        published = handler.generate_schema(Published)
+        results = [*(job_type.result_model for job_type in JOB_TYPES), PublishedResult]
+        now = core_schema.union_schema([handler.generate_schema(result) for result in results])
         return core_schema.any_schema(
-            metadata={
-                "pydantic_js_annotation_functions": [
-                    lambda _, describe: {"allOf": [describe(now), describe(published)]},
-                ]
-            },
+            metadata={"pydantic_js_annotation_functions": [lambda _, describe: describe(now)]},
             serialization=core_schema.wrap_serializer_function_ser_schema(lambda value, _: value, schema=now),
         )
 
@@ -48,15 +45,14 @@ JobTypeName = Annotated[str, Field(json_schema_extra={"enum": JOB_TYPES.names})]
 ResultData = Annotated[dict[str, Any], OneOfTheResults()]
 
 
-class JobError(Answer):
+@with_config(ConfigDict(extra="allow"))
+class JobError(TypedDict):
     """Why a job or task failed; docs/errors.md explains each code. task_id: the task that failed the job."""
-
-    model_config = ConfigDict(extra="allow")
 
     code: str
     message: str
-    task_id: str | None = None
-    details: dict[str, Any] | None = None
+    task_id: NotRequired[str | None]
+    details: NotRequired[dict[str, Any]]
 
 
 class StageProgress(Answer):

@@ -7,6 +7,7 @@ import azure.functions as func
 from typing_extensions import TypedDict
 
 from core.models.job import Job
+from core.models.results import ProcessVectorResult
 from core.sql import serving
 from triggers.addresses import base_of
 from triggers.wiring import machine
@@ -22,8 +23,8 @@ class TableLinks(TypedDict):
     stac: NotRequired[str]
 
 
-class Published(TypedDict, total=False):
-    """A result has besides, while its table is there, where that is found."""
+class PublishedResult(ProcessVectorResult):
+    """With where the table is found, while it is there."""
 
     links: TableLinks
 

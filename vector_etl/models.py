@@ -75,6 +75,7 @@ class ProcessVector(Request):
     converter_params: ConverterParams | None = None
     geometry_params: GeometryParams | None = None
     indexes: Indexes | None = None
+    cluster: bool | None = None
     overwrite: bool | None = None
     title: str | None = None
     description: str | None = None

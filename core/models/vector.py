@@ -166,6 +166,7 @@ class ProcessVectorParams(Strict):
     geometry_params: GeometryParams = GeometryParams()
     indexes: Indexes = Indexes()
     cluster: bool = False
+    """The rows stand along a Hilbert curve, so that a query for a box reads few pages."""
     overwrite: bool = False
     """Replace the table, at the moment when the new one is complete."""
     title: Text | None = None

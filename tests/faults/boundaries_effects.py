@@ -16,7 +16,8 @@ APP = tuple(str(ROOT / part) + "/" for part in ("core", "jobs", "services", "inf
 # What is on the way from the reason to the effect everywhere, and says nothing about either.
 PLUMBING = re.compile(
     r"<|^(CoreMachine\.(work_on|attempt(\.run)?|patiently|computed|claim(\.attempt)?|move_on)|guarded|PostgresTransaction\..*"
-    r"|JanitorService\.changed|PostgresDatabase\.transaction|BlobRepository\.(facts|download|download_range|read|write|names)"
+    r"|Stopwatch\.timed\.call|JanitorService\.changed|PostgresDatabase\.transaction"
+    r"|BlobRepository\.(facts|download|download_range|read|write|names)"
     r"|ServiceBus\..*|Link\.open|send|dead_letters|vector_tasks|geospatial_jobs)$"
 )
 

@@ -29,14 +29,19 @@ DOORS: dict[str, tuple[str, ...]] = {
         "infrastructure/webhook.py",
     ),
     "subprocess": ("infrastructure/sandbox/client.py", "services/vector/repair.py"),
-    "http": ("infrastructure/webhook.py",),
-    **dict.fromkeys(("urllib.request", "requests", "httpx", "asyncio"), ()),
+    # The latter has the names of status codes.
+    "http": ("infrastructure/webhook.py", "triggers/openapi.py"),
+    # They serve what is published, and can only read.
+    "asyncio": ("infrastructure/read_pool.py", "triggers/serving/mount.py"),
+    **dict.fromkeys(("urllib.request", "requests", "httpx"), ()),
 }
 READS = "reads in a transaction whose end is a boundary"
 START = "at the start, in one transaction, before there is any work"
 ANSWERS = "reads, to answer a client"
+UPLOADS = "a file that no job knows of; what a fault leaves is removed by the orphan detection"
 NO_BOUNDARY = {
     "Submissions.submit": "settles a request, not a letter",
+    "Submissions.accept": "settles a request, not a letter",
     "Submissions.settle": "settles a request, not a letter",
     "CoreMachine.process_job_message": "CoreMachine.postpone sends for it",
     "CoreMachine.process_task_message": "CoreMachine.postpone sends for it",
@@ -44,6 +49,7 @@ NO_BOUNDARY = {
     "release": "BlobRepository.delete_under deletes for it",
     "VectorToPostGISHandler.measure": READS,
     "VectorToPostGISHandler.value_range": READS,
+    "VectorToPostGISHandler.cluster": "tests/jobs/test_cluster.py ends the worker at each of its steps",
     "_stored_rows": "reads a GeoPackage",
     "PostgresDatabase._configure": "settings of a connection",
     "begun": "begins a transaction, whose end is a boundary",
@@ -53,6 +59,15 @@ NO_BOUNDARY = {
         ("list_jobs", "get_rejects", "progress", "verbose", "diagnose_job", "cleanup_status", "cleanup_history"),
         ANSWERS,
     ),
+    **dict.fromkeys(
+        ("get_queues", "page_of_jobs", "progress_of", "list_tables", "get_table", "get_column", "publications"), ANSWERS
+    ),
+    "Sample.all": ANSWERS,
+    "downloaded.fetch": "BlobRepository.pieces reads for it",
+    **dict.fromkeys(
+        [f"Uploads.{name}" for name in ("__init__", "signed_url", "store", "store_block", "finish")], UPLOADS
+    ),
+    **dict.fromkeys(("Uploads.remove_unsubmitted", "Uploads.never_submitted", "BlobRepository.create"), UPLOADS),
     **dict.fromkeys(("look_at_source", "SourceBlob.fetch", "SourceBlob.fetch_range"), ANSWERS),
     **dict.fromkeys(("readyz", "health", "database_versions", "NotificationService.backlog"), ANSWERS),
 }

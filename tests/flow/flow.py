@@ -216,9 +216,16 @@ class Flow:
 
     @contextmanager
     def held_before_first_stage(self) -> Iterator[None]:
-        """Jobs that are submitted inside this block start when it ends; how they stand can be read."""
+        """Jobs that are submitted inside this block start when it ends. Nobody can ask how they stand meanwhile."""
         with psycopg.connect(self.database_url) as connection:
-            connection.execute("LOCK TABLE app.job_stages IN SHARE MODE")
+            connection.execute("LOCK TABLE app.job_stages IN ACCESS EXCLUSIVE MODE")
+            yield
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """The same, but how they stand can be asked for. They are about to start: nobody can submit them once more."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("LOCK TABLE app.job_stages IN EXCLUSIVE MODE")
             yield
 
     def assert_nothing_left(self) -> None:

@@ -145,13 +145,15 @@ def test_the_list_of_jobs_can_be_paged_through_and_filtered(clean_flow: Flow, ta
 
 def test_the_list_tells_how_far_open_jobs_are(clean_flow: Flow) -> None:
     flow = clean_flow
-    ended = flow.hello(n=1, message="listed as ended")
+    ended = flow.hello(n=1, message="has ended")
     flow.completed(ended)
-    going = [flow.hello(n=100, message=f"listed as {number}") for number in range(2)]
-    listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
+    with flow.standing_still():
+        waiting = flow.hello(n=2, message="waiting")
+        again = flow.hello(n=3, message="as well")
+        listed = {job["job_id"]: job["progress"] for page in pages(flow) for job in page}
     assert listed[ended] is None
-    assert [0 <= listed[job_id]["percent"] < 100 for job_id in going] == [True, True]
-    for job_id in going:
+    for job_id in (waiting, again):
+        assert (listed[job_id]["percent"], listed[job_id]["summary"]) == (0.0, "waiting for its first stage")
         flow.completed(job_id)
 
 

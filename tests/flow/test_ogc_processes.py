@@ -143,17 +143,19 @@ def test_processes_and_jobs_can_be_paged_through(flow: Flow) -> None:
     assert all(JobList.model_validate(page).jobs for page in (first, second))
     newest = [job["jobID"] for page in (first, second) for job in page["jobs"]][:3]
     assert newest == [url.rsplit("/", 1)[-1] for url in reversed(made)]
-    ended(flow, made[0])
+    for each in made:
+        ended(flow, each)
     assert {job["status"] for job in flow.http.get("/api/processes/jobs?status=successful").json()["jobs"]} == {
         "successful"
     }
 
 
 def test_a_job_is_dismissed(flow: Flow, client: ApiClientWrapper) -> None:
-    with flow.held_before_first_stage():
+    with flow.standing_still():
         url = greeting(flow, n=3)
         early = flow.http.get(f"{url}/results")
     assert problem(early, 404, "result_not_ready")["type"] == f"{EXCEPTION}/result-not-ready"
+    ended(flow, url)
     url = greeting(flow, n=1000)
     assert client.dismiss(url.rsplit("/", 1)[-1]).status == StatusCode.DISMISSED
     assert flow.http.delete(url).json()["status"] == "dismissed"
@@ -207,3 +209,4 @@ def test_a_request_that_cannot_be_is_refused(flow: Flow, request_: Json, code: s
 def test_a_client_that_prefers_to_wait_for_nothing_is_told_so(flow: Flow) -> None:
     answer = flow.http.post("/api/processes/hello_world/execution", headers={"Prefer": "respond-async"})
     assert (answer.status_code, answer.headers["preference-applied"]) == (201, "respond-async")
+    ended(flow, answer.headers["location"])

@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.conftest import RunningApp
 from tests.flow.conftest import flow, session_flow, table
-from tests.flow.flow import Flow, Json
+from tests.flow.flow import Json
 from vector_etl import Client
 
 __all__ = ["flow", "session_flow", "table"]
@@ -35,14 +33,6 @@ def points(tmp_path: Path) -> Path:
     path = tmp_path / "points.csv"
     path.write_text(POINTS)
     return path
-
-
-@contextmanager
-def standing_still(flow: Flow) -> Iterator[None]:
-    """Jobs that are submitted inside this block begin when it ends; their status can be asked for."""
-    with psycopg.connect(flow.database_url) as connection:
-        connection.execute("LOCK TABLE app.job_stages IN EXCLUSIVE MODE")
-        yield
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from core.models.vector import ProcessVectorParams
 from tests.conftest import RunningApp
 from tests.flow.flow import Flow
 from tests.flow.sources import csv
-from tests.vector_etl.conftest import standing_still
 from vector_etl import (
     BadRequest,
     Client,
@@ -132,7 +131,7 @@ def test_jobs_come_newest_first_and_over_pages(client: Client, flow: Flow, table
 def test_who_follows_a_job_that_stands_still_asks_ever_more_rarely(client: Client, flow: Flow) -> None:
     pauses: list[float] = []
     client._app.sleep = pauses.append
-    with standing_still(flow):
+    with flow.standing_still():
         job_id = flow.hello(n=1, message="stands still")
         states = client.follow(job_id)
         for _ in range(12):

@@ -15,7 +15,7 @@ from core.models.vector import ProcessVectorParams
 from tests.conftest import RunningApp
 from tests.flow.flow import Flow
 from tests.flow.sources import csv, written
-from tests.vector_etl.conftest import PLACE, CommandLine, environment, standing_still
+from tests.vector_etl.conftest import PLACE, CommandLine, environment
 from vector_etl.cli.parameters import option_of, parameters
 
 BAD_ROW = csv("name,lat,lon", "a,1,2", "b,999,4")
@@ -126,7 +126,7 @@ def test_who_interrupts_is_told_how_to_come_back_and_the_job_goes_on(
 ) -> None:
     job_id = vector_etl("load", points, "--table", table, *PLACE).stdout.strip()
     flow.completed(job_id)
-    with standing_still(flow):
+    with flow.standing_still():
         running = vector_etl.start("load", points, "--table", f"{table}_2", *PLACE, "--follow")
         assert running.stderr is not None
         while not (line := running.stderr.readline()).startswith(("queued", "processing")):

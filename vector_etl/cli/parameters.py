@@ -36,6 +36,9 @@ def parameters(
     schema: Annotated[
         str | None, Option("--schema", help="Of the table; geo when left out.", rich_help_panel=TABLE)
     ] = None,
+    cluster: Annotated[
+        bool, Option("--cluster", help="Rows along a Hilbert curve, for boxes.", rich_help_panel=TABLE)
+    ] = False,
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace a table that is there.", rich_help_panel=TABLE)
     ] = False,
@@ -88,6 +91,7 @@ def parameters(
     """What was given, as the app takes it."""
     given = {
         **{name: value for name, value in locals().items() if name in PLAIN},
+        "cluster": cluster or None,
         "overwrite": overwrite or None,
         "converter_params": {"delimiter": delimiter, "quote": quote, "decimal": decimal},
         "geometry_params": {
