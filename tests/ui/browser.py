@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -105,8 +106,9 @@ class Browser:
     def until(
         self, holds: Callable[[], Any], otherwise: str | Callable[[], str], patience: float = PATIENCE_SECONDS
     ) -> Any:
+        """What it says at last. An element that the page draws anew meanwhile is looked for again."""
         deadline = time.monotonic() + patience
-        while not (found := holds()):
+        while not (found := drawn(holds)):
             if time.monotonic() >= deadline:
                 raise AssertionError(otherwise if isinstance(otherwise, str) else otherwise())
             time.sleep(POLL_SECONDS)
@@ -151,6 +153,13 @@ RENDERED = (
     "document.querySelector('.map-canvas').map.queryRenderedFeatures(undefined, {layers: arguments[0]})"
     ".map(feature => feature.properties)"
 )
+
+
+def drawn(holds: Callable[[], Any]) -> Any:
+    try:
+        return holds()
+    except StaleElementReferenceException:
+        return None
 
 
 @contextmanager
