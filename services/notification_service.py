@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
+from pydantic_core import to_jsonable_python
+
 from core.errors import Transient
 from core.job_facts import job_facts, percent, summary
 from core.logs import bound
@@ -135,7 +137,7 @@ class NotificationService:
             "source": self.source,
             "type": f"vector-etl.job.{event['event']}",
             "subject": job.job_id,
-            "time": event["occurred_at"].isoformat(),
+            "time": to_jsonable_python(event["occurred_at"]),
             "datacontenttype": "application/json",
             "data": job_facts(job, job_type) | {"progress": progress},
         }

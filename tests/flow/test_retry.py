@@ -54,7 +54,7 @@ def test_a_cancelled_job_runs_again(flow: Flow, table: str) -> None:
 
 def test_only_what_failed_or_was_cancelled_is_retried(flow: Flow) -> None:
     with flow.held_before_first_stage():
-        job_id = flow.hello(n=1)
+        job_id = flow.hello(n=1, message="retried for nothing")
         told = problem(flow.http.post(f"/api/jobs/retry/{job_id}"), 409, "not_retryable")
         assert "queued" in told["detail"]
     flow.completed(job_id)
