@@ -31,7 +31,14 @@ def workers(app: RunningApp) -> list[psutil.Process]:
     """The worker processes of the app's host."""
     running = app.stack.app.running
     assert running
-    return [child for child in psutil.Process(running.pid).children() if "local.host.worker" in child.cmdline()]
+    return [child for child in psutil.Process(running.pid).children() if "local.host.worker" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def readers_of(worker: psutil.Process) -> list[psutil.Process]:

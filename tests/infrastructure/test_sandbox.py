@@ -171,16 +171,17 @@ def test_a_call_is_not_delayed_by_one_that_does_not_end(sandbox: Sandbox) -> Non
 
 
 def test_who_stops_listening_ends_the_child(sandbox: Sandbox) -> None:
-    pids: list[int] = []
+    children: list[psutil.Process] = []
 
     def lose_interest(told: Message) -> None:
-        pids.append(told["pid"])
+        children.append(psutil.Process(told["pid"]))
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
         sandbox.call(named("loop"), {}, seconds=20, hear=lose_interest)
-    psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    ended, alive = psutil.wait_procs(children, timeout=5)
+    assert ended == children
+    assert not alive
 
 
 def test_a_server_that_was_killed_is_started_again(sandbox: Sandbox) -> None:

@@ -163,11 +163,18 @@ def test_a_stack_ends_with_its_owner_even_if_that_is_killed(stack: Stack) -> Non
 
 def ends(pid: int, *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while runs(pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_cluster_that_its_user_cannot_reach_lives_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
