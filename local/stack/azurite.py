@@ -15,6 +15,8 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 BRONZE = "bronze"
 SILVER = "silver"
+# MB. From a small heap V8 may come to collect it a hundred times for each GB that passes through in buffers.
+HEAP = "--initial-old-space-size=256"
 
 
 class Azurite(Part):
@@ -28,7 +30,7 @@ class Azurite(Part):
             raise StackError("Node or Azurite is not installed; `make setup` installs it or says how")
         place = ["--blobHost", HOST, "--blobPort", str(port), "--location", str(self.layout.folder("azurite"))]
         quiet = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-        self.processes.launch(self.name, [node, str(script), *place, *quiet], port=port)
+        self.processes.launch(self.name, [node, HEAP, str(script), *place, *quiet], port=port)
 
     def healthy(self) -> bool:
         return answers(self.port)
