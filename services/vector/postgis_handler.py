@@ -164,12 +164,19 @@ class VectorToPostGISHandler:
     def build_indexes(
         self, job_id: str, run: int, plans: Sequence[IndexPlan], connections: int = CONNECTIONS
     ) -> Measured:
-        """Build the primary key and the indexes of the staging table side by side, and measure it meanwhile."""
+        """Build the primary key and the indexes of the staging table side by side, and measure it meanwhile.
+
+        The first of them is waited for, so that the others are built by one process each: Postgres' parallel workers
+        would take the processor from it.
+        """
         name = staging_name(job_id, run)
         table = sql.Identifier(STAGING, name)
         names = [f"{name}_{number}" for number in range(len(plans))]
         with ThreadPoolExecutor(max_workers=connections) as pool:
-            building = [pool.submit(self._build_index, table, *each) for each in zip(names, plans, strict=True)]
+            building = [
+                pool.submit(self._build_index, table, *each, alone=bool(number))
+                for number, each in enumerate(zip(names, plans, strict=True))
+            ]
             measuring = pool.submit(self.measure, job_id, run)
             for built in building:
                 built.result()
@@ -180,10 +187,12 @@ class VectorToPostGISHandler:
         with self._database.transaction() as tx:
             tx.connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(STAGING, staging_name(job_id, run))))
 
-    def _build_index(self, table: sql.Identifier, name: str, plan: IndexPlan) -> None:
+    def _build_index(self, table: sql.Identifier, name: str, plan: IndexPlan, *, alone: bool) -> None:
         """One at a time of each: the server may still be building it for a worker that was killed."""
         with self._database.transaction() as tx:
             tx.run("SET LOCAL maintenance_work_mem = '256MB'")
+            if alone:
+                tx.run("SET LOCAL max_parallel_maintenance_workers = 0")
             tx.run(publishing.lock_batch, key=name)
             tx.connection.execute(index_statement(table, name, plan))
 
@@ -251,6 +260,7 @@ class VectorToPostGISHandler:
 
     def measure(self, job_id: str, run: int) -> Measured:
         with self._database.transaction() as tx:
+            tx.run("SET LOCAL max_parallel_workers_per_gather = 0")
             row = tx.connection.execute(
                 sql.SQL(
                     "SELECT count, ARRAY[ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)] AS bbox"
