@@ -81,8 +81,10 @@ class ChunkLoader:
             self._rejects.append(Rejected(*(part.filter(rejected) for part in parts)))
 
     def _assembled(self, chunk: Chunk, geometries: PreparedGeometries) -> pa.RecordBatch:
-        attributes = cast_batch(chunk.attributes.filter(geometries.kept), self._plan, self._tally)
-        ids = chunk.rows.filter(geometries.kept)
+        attributes, ids = chunk.attributes, chunk.rows
+        if len(geometries.ewkb) < len(ids):
+            attributes, ids = attributes.filter(geometries.kept), ids.filter(geometries.kept)
+        attributes = cast_batch(attributes, self._plan, self._tally)
         batches = pa.array(np.full(len(ids), self._batch, np.int32))
         fields = [pa.field("id", pa.int64()), pa.field("etl_batch_id", pa.int32()), *attributes.schema]
         schema = pa.schema([*fields, pa.field("geom", pa.binary())])
