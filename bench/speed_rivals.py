@@ -62,6 +62,8 @@ class App:
         return named | {"overwrite": True} | data.request
 
     def load(self, data: Dataset, blob_name: str, table: str) -> Run:
+        """Into a table that is not there any more."""
+        drop(self.stack.database_url, table)
         with client(self.stack) as http, watched(self.stack) as usage:
             began = time.monotonic()
             job = completed(http, accepted(http, self.request(data, blob_name, table)))
@@ -73,6 +75,12 @@ class App:
         # A chunk is written and read.
         blob_mb = (result["source"]["bytes"] + 2 * chunk_bytes) / 1e6
         return Run(seconds, result["seconds"], stages, usage, round(blob_mb, 1))
+
+
+def drop(url: str, table: str) -> None:
+    """So that nobody replaces a table which an autovacuum has just begun to look at, and waits for it to give way."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(SCHEMA, table)))
 
 
 def upload(stack: Stack, data: Dataset) -> str:
@@ -112,6 +120,7 @@ class Ogr2ogr:
     url: str
 
     def load(self, data: Dataset, table: str) -> Run:
+        drop(self.url, table)
         source = f"/vsizip/{data.path}" if data.path.suffix == ".zip" else str(data.path)
         target = f"PG:{self.url}"
         command = ["ogr2ogr", "-f", "PostgreSQL", target, source, *data.ogr, "-nln", f"{SCHEMA}.{table}", "-overwrite"]
@@ -157,8 +166,7 @@ class Limit:
             psql += ["-c", line]
         subprocess.run(psql, check=True, capture_output=True)
         seconds = time.monotonic() - began
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP TABLE {}").format(target))
+        drop(self.url, f"{like}_limit")
         return Run(seconds)
 
 
