@@ -1,4 +1,4 @@
-"""Between a client and Postgres: hands on every byte, and counts the client's waits for the server."""
+"""Between a client and Postgres: hands on every byte, and counts the answers and the waits for them."""
 
 import socket
 import struct
@@ -37,15 +37,17 @@ class Reading:
 
 @dataclass
 class RoundTrips:
-    """count: since the proxy began, over all connections. Becoming ready after the log-in is one."""
+    """count: since the proxy began, over all connections. Becoming ready after the log-in is one. answered: bytes."""
 
     port: int
     count: int = 0
+    answered: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, more: int) -> None:
+    def add(self, more: int, answered: int) -> None:
         with self.lock:
             self.count += more
+            self.answered += answered
 
 
 @contextmanager
@@ -85,5 +87,5 @@ def answer(server: socket.socket, client: socket.socket, trips: RoundTrips) -> N
         while block := server.recv(BLOCK_BYTES):
             # Counted before it is handed on: who looks after a statement sees it counted.
             if block != REFUSED:
-                trips.add(reading.awaited(block))
+                trips.add(reading.awaited(block), len(block))
             client.sendall(block)

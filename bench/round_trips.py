@@ -1,4 +1,5 @@
-"""How often the app waits for the database: for each chunk of a file, and for each task that does nothing.
+"""How often the app waits for the database, and how much it is told: for each chunk of a file, and for each task that
+does nothing.
 
     python -m bench.round_trips
 
@@ -65,10 +66,11 @@ class Inbox:
 @dataclass(frozen=True)
 class Taken:
     """By one job. in_all: round trips from the first job message to the last. by_task: of each task message, by stage.
-    messages: that were sent."""
+    answered: bytes that came from the database for the task messages of each stage. messages: that were sent."""
 
     in_all: int
     by_task: dict[int, list[int]]
+    answered: dict[int, int]
     messages: int
 
 
@@ -84,15 +86,18 @@ class Counting:
         Submissions(self.machine).submit(job_type, params)
         before, sent_before = self.trips.count, self.inbox.sent
         by_task: dict[int, list[int]] = {}
+        answered: dict[int, int] = {}
         while self.inbox.jobs:
             message = JobMessage.model_validate(self.inbox.jobs.pop().body)
             self.machine.process_job_message(message)
             tasks, self.inbox.tasks = self.inbox.tasks, []
+            told_before = self.trips.answered
             by_task[message.stage] = [self.work_on(each) for each in tasks]
+            answered[message.stage] = self.trips.answered - told_before
         job = self.machine.state.get_job(message.job_id)
         assert job
         assert job.status == "completed", job.error
-        return Taken(self.trips.count - before, by_task, self.inbox.sent - sent_before)
+        return Taken(self.trips.count - before, by_task, answered, self.inbox.sent - sent_before)
 
     def work_on(self, message: Outgoing) -> int:
         before = self.trips.count
@@ -128,9 +133,17 @@ def chunks(counting: Counting, stack: Stack) -> list[Figure]:
     told = f"{tell(many)} / {tell(few)}"
     further = (taken[MANY_CHUNKS].in_all - taken[FEW_CHUNKS].in_all) / (MANY_CHUNKS - FEW_CHUNKS)
     whole = f"{taken[MANY_CHUNKS].in_all} - {taken[FEW_CHUNKS].in_all} round trips, {MANY_CHUNKS - FEW_CHUNKS} chunks"
-    uploads = f"round trips to upload a chunk, one of {MANY_CHUNKS} / one of {FEW_CHUNKS}"
+    one_of = f"one of {MANY_CHUNKS} / one of {FEW_CHUNKS}"
+    kb = [taken[number].answered[UPLOADS] / number / 1e3 for number in (FEW_CHUNKS, MANY_CHUNKS)]
     return [
-        Figure(uploads, statistics.median(many) / statistics.median(few), None, told, at_most=1),
+        Figure(
+            f"round trips to upload a chunk, {one_of}",
+            statistics.median(many) / statistics.median(few),
+            None,
+            told,
+            at_most=1,
+        ),
+        Figure(f"KB from the database to upload a chunk, {one_of}", kb[1] / kb[0], None, told_of(kb), at_most=1),
         Figure("round trips of a whole job for each further chunk", further, None, whole),
     ]
 

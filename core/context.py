@@ -31,6 +31,10 @@ class Run:
         model = self._job_type.stage(number).result_model
         return [model.model_validate(row) for row in self._state.stage_results(self.job_id, self.run, number)]
 
+    def result(self, stage: str) -> Any:
+        number = self._job_type.number_of(stage)
+        return self._state.only_result(self.job_id, self.run, number, self._job_type.stage(number).result_model)
+
 
 class RunningTask(Run):
     """A claimed task, as its handler sees it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +20,8 @@ from core.sql import jobs, notifications, tasks
 
 SIBLING_FAILED = {"code": "job_failed", "message": "another task of the job failed for good"}
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
+# More runs than a process works on at a time.
+KEPT_RESULTS = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class StateManager:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.only_result = lru_cache(KEPT_RESULTS)(self._only_result)
 
     # Jobs
 
@@ -160,6 +164,12 @@ class StateManager:
     def stage_results(self, job_id: str, run: int, stage: int) -> list[dict[str, Any]]:
         with self.database.transaction() as tx:
             return [row["result"] for row in tx.all(tasks.stage_results, job_id=job_id, run=run, stage=stage)]
+
+    def _only_result(self, job_id: str, run: int, stage: int, model: type[BaseModel]) -> BaseModel:
+        """Of a complete stage of one task. Kept: it stays as it is, and each task of the next stage asks for it. It may
+        tell of them all, so that reading it for each would cost the square of their number."""
+        [result] = self.stage_results(job_id, run, stage)
+        return model.model_validate(result)
 
     # Tasks
 

@@ -37,6 +37,9 @@ class RunView(Protocol):
     def results(self, stage: str) -> Sequence[Any]:
         """The results of an earlier stage as its handler's model, in task order."""
 
+    def result(self, stage: str) -> Any:
+        """The result of an earlier stage of one task, which a process reads once for all who ask."""
+
 
 class TaskContext(RunView, Protocol):
     """What a handler may know and do besides its own parameters."""

@@ -142,7 +142,7 @@ def create_staging(ctx: TaskContext, data: ProcessVectorStage1Data) -> None:
 def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
     """Replace this chunk's rows, so that running twice changes nothing."""
     params: ProcessVectorParams = ctx.params
-    prepared: ProcessVectorStage1Data = ctx.results("prepare_chunks")[0].result
+    prepared: ProcessVectorStage1Data = ctx.result("prepare_chunks").result
     resources: Resources = ctx.resources
     watch = Stopwatch()
     with watch.measured("chunk_read"):

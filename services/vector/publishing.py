@@ -53,7 +53,7 @@ def create_vector_stac(task: StacParams, ctx: TaskContext) -> InTransaction[Publ
     whole table with its metadata and STAC item, or what was there before."""
     resources: Resources = ctx.resources
     params: ProcessVectorParams = ctx.params
-    prepared: ProcessVectorStage1Result = ctx.results("prepare_chunks")[0]
+    prepared: ProcessVectorStage1Result = ctx.result("prepare_chunks")
     receipt = add_up(prepared, ctx.results("upload_chunks"))
     refuse_rejects(ctx, params, receipt)
     plans = index_plans(params)

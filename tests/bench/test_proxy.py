@@ -22,8 +22,10 @@ def test_every_wait_for_the_server_is_one_round_trip(database_url: str) -> None:
         url = conninfo.make_conninfo(database_url, host=HOST, port=trips.port, sslmode="disable")
         with psycopg.connect(url, autocommit=True) as connection:
             before = trips.count
-            connection.execute("SELECT 1")
+            answered = trips.answered
+            connection.execute("SELECT repeat('x', 1000)")
             assert trips.count - before == 1
+            assert 1000 < trips.answered - answered < 1200
             with connection.transaction():
                 connection.execute("SELECT 1")
             assert trips.count - before == 4

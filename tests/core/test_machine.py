@@ -15,7 +15,7 @@ from core.ports import Transaction
 from core.retry import Retry
 from core.state_manager import Waiting
 from core.workflow import InTransaction, RunView, TaskContext
-from tests.core.conftest import Orchestra, Outcome, Step
+from tests.core.conftest import Orchestra, Outcome, Step, Summary
 
 
 def counters(orchestra: Orchestra, job_id: str, stage: int) -> tuple[int, int, int]:
@@ -58,6 +58,31 @@ def test_the_second_stage_is_planned_from_the_results_of_the_first(orchestra: Or
     orchestra.submit(n=3)
     orchestra.deliver_all()
     assert seen == [0, 10, 20]
+
+
+def test_the_one_result_that_all_tasks_of_the_next_stage_ask_for_is_read_once(orchestra: Orchestra) -> None:
+    """Or what is read grew with the square of the tasks, when it tells of each of them."""
+    orchestra.plan_second = lambda _run: [Step(index=i) for i in range(3)]
+    read: list[str] = []
+    stage_results = orchestra.state.stage_results
+
+    def noted(job_id: str, run: int, stage: int) -> list[dict[str, Any]]:
+        read.append(f"{job_id}:{run}:{stage}")
+        return stage_results(job_id, run, stage)
+
+    orchestra.state.stage_results = noted  # type: ignore[method-assign]
+    orchestra.second = lambda _step, ctx: ctx.result("first")
+    orchestra.finalize = lambda _run: Summary(done=0)
+    jobs = [orchestra.submit(n=1, key=key) for key in "ab"]
+    orchestra.deliver_all()
+    assert sorted(read) == sorted(f"{job.job_id}:1:1" for job in jobs)
+
+
+def test_the_only_result_of_a_stage_of_several_is_an_error(orchestra: Orchestra) -> None:
+    orchestra.second = lambda _step, ctx: ctx.result("first")
+    job = orchestra.submit(n=2)
+    orchestra.deliver_all()
+    assert orchestra.job(job.job_id).status == JobStatus.FAILED
 
 
 def test_tasks_are_pending_until_their_messages_are_sent_and_queued_after(orchestra: Orchestra) -> None:
