@@ -25,11 +25,11 @@ COME_BACK = """The job goes on without us.
 
 @contextmanager
 def upload_bar(session: Session, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what is to be called with the bytes sent and those in all."""
+    """Gives what is to be called with the bytes sent and those in all. Nothing is shown of a file that is not there."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     with Progress(*columns, console=session.meanwhile) as progress:
-        bar = progress.add_task(f"upload {name}", total=None)
-        yield lambda sent, size: progress.update(bar, completed=sent, total=size)
+        bar = progress.add_task(f"upload {name}", total=None, visible=False)
+        yield lambda sent, size: progress.update(bar, completed=sent, total=size, visible=True)
 
 
 def follow(session: Session, job_id: str) -> Job:
