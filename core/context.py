@@ -31,10 +31,6 @@ class Run:
         model = self._job_type.stage(number).result_model
         return [model.model_validate(row) for row in self._state.stage_results(self.job_id, self.run, number)]
 
-    def result(self, stage: str) -> Any:
-        number = self._job_type.number_of(stage)
-        return self._state.only_result(self.job_id, self.run, number, self._job_type.stage(number).result_model)
-
 
 class RunningTask(Run):
     """A claimed task, as its handler sees it."""
@@ -50,6 +46,11 @@ class RunningTask(Run):
     @property
     def source(self) -> Mapping[str, Any]:
         return self._task.job_source
+
+    def result(self, stage: str) -> Any:
+        number = self._job_type.number_of(stage)
+        model, planned_at = self._job_type.stage(number).result_model, self._task.created_at
+        return self._state.only_result(self.job_id, self.run, number, model, planned_at)
 
     def progress(self) -> None:
         self._state.touch(self._task)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -165,9 +166,11 @@ class StateManager:
         with self.database.transaction() as tx:
             return [row["result"] for row in tx.all(tasks.stage_results, job_id=job_id, run=run, stage=stage)]
 
-    def _only_result(self, job_id: str, run: int, stage: int, model: type[BaseModel]) -> BaseModel:
-        """Of a complete stage of one task. Kept: it stays as it is, and each task of the next stage asks for it. It may
-        tell of them all, so that reading it for each would cost the square of their number."""
+    def _only_result(
+        self, job_id: str, run: int, stage: int, model: type[BaseModel], _planned_at: datetime
+    ) -> BaseModel:
+        """Of a complete stage of one task. Kept for all tasks that were planned from it, at that moment: it may tell of
+        each of them, so that reading it for each would cost the square of their number."""
         [result] = self.stage_results(job_id, run, stage)
         return model.model_validate(result)
 

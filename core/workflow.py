@@ -37,9 +37,6 @@ class RunView(Protocol):
     def results(self, stage: str) -> Sequence[Any]:
         """The results of an earlier stage as its handler's model, in task order."""
 
-    def result(self, stage: str) -> Any:
-        """The result of an earlier stage of one task, which a process reads once for all who ask."""
-
 
 class TaskContext(RunView, Protocol):
     """What a handler may know and do besides its own parameters."""
@@ -52,6 +49,9 @@ class TaskContext(RunView, Protocol):
     @property
     def source(self) -> Mapping[str, Any]:
         """Facts about the input that identify the job, as the checks found them."""
+
+    def result(self, stage: str) -> Any:
+        """The result of an earlier stage of one task. A process reads it once for all tasks of this stage."""
 
     def progress(self) -> None:
         """Say that work goes on. Raises Fenced when this attempt is no longer the current one."""

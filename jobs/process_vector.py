@@ -26,7 +26,7 @@ def one_prepare(_run: RunView) -> Sequence[PrepareParams]:
 
 
 def one_upload_per_chunk(run: RunView) -> Sequence[UploadParams]:
-    prepared: ProcessVectorStage1Result = run.result("prepare_chunks")
+    prepared: ProcessVectorStage1Result = run.results("prepare_chunks")[0]
     return [UploadParams(batch=batch, chunk_path=path) for batch, path in enumerate(prepared.result.chunk_paths)]
 
 
@@ -37,9 +37,9 @@ def one_stac_item(_run: RunView) -> Sequence[StacParams]:
 def summarize(run: RunView) -> ProcessVectorResult:
     """What the client is told: the table, the receipt, where the rows came from and where the time went."""
     params: ProcessVectorParams = run.params
-    prepared: ProcessVectorStage1Result = run.result("prepare_chunks")
+    prepared: ProcessVectorStage1Result = run.results("prepare_chunks")[0]
     uploads = run.results("upload_chunks")
-    published: Published = run.result("create_stac")
+    published: Published = run.results("create_stac")[0]
     data = prepared.result
     return ProcessVectorResult(
         table=TableReference(

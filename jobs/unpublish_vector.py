@@ -13,7 +13,7 @@ def one_table(_run: RunView) -> Sequence[UnpublishParams]:
 
 
 def told(run: RunView) -> Unpublished:
-    result: Unpublished = run.result("unpublish")
+    result: Unpublished = run.results("unpublish")[0]
     return result
 
 

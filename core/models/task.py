@@ -33,6 +33,7 @@ class Task(BaseModel):
 class ClaimedTask(Task):
     """A task this worker now owns, with what its handler needs of the job."""
 
+    created_at: datetime
     job_type: str
     job_parameters: dict[str, Any]
     job_source: dict[str, Any]
