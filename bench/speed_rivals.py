@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from local.stack import Stack
 SCHEMA = "geo"
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 1800.0
+# After so long ogr2ogr is stopped, and has taken at least that.
+OGR2OGR_SECONDS = 900.0
 # As many as the local stack has workers.
 CONNECTIONS = 2
 BLOCK_BYTES = 1 << 20
@@ -115,7 +118,8 @@ def completed(http: httpx.Client, job_id: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Ogr2ogr:
-    """With COPY, reprojection, repair and a spatial index: what a user would do otherwise."""
+    """With COPY, reprojection, repair and a spatial index: what a user would do otherwise. It is stopped after
+    OGR2OGR_SECONDS."""
 
     url: str
 
@@ -129,9 +133,12 @@ class Ogr2ogr:
         command += ["--config", "PG_USE_COPY", "YES"]
         environment = os.environ | {"OGR_GEOJSON_MAX_OBJ_SIZE": "0"}
         began = time.monotonic()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"ogr2ogr: {done.stderr}")
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False, timeout=OGR2OGR_SECONDS
+            )
+            if done.returncode:
+                raise RuntimeError(f"ogr2ogr: {done.stderr}")
         return Run(time.monotonic() - began)
 
 
