@@ -13,7 +13,7 @@ from services.vector.cells import CastTally
 from services.vector.chunks import Chunk, read_chunk
 from services.vector.columns import ColumnPlan, cast_batch
 from services.vector.geometry import GeometryOptions, PreparedGeometries, prepare_geometries, projection
-from services.vector.rejects import Rejected
+from services.vector.rejected_rows import Rejected
 from services.vector.repair import Repairer
 from services.vector.survey import counted
 

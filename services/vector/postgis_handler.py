@@ -5,28 +5,23 @@ The only place with dynamic SQL: every name goes through psycopg.sql.
 
 import base64
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
-from typing import Any
 
-import pyarrow as pa
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
 from core.errors import InUse
 from core.models.results import ColumnInfo
 from core.ports import Row, Transaction
-from core.sql import publishing, rejects
-from infrastructure.postgresql import Connection, PostgresDatabase
-from services.timing import Stopwatch
-from services.vector.copy_encoding import copy_encoder
+from core.sql import publishing
+from infrastructure.postgresql import PostgresDatabase
 from services.vector.target import Target, refuse_occupied, relation_kind
 
 STAGING = "staging"
-REJECTS = sql.Identifier("app", "rejects")
 SRID = 4326
 IDENTIFIER_BYTES = 63
 # While it is loaded: an autovacuum of what changes every second is of no use, and the publication would wait for it.
@@ -112,31 +107,6 @@ class VectorToPostGISHandler:
         # Large geometries load in a third of the time with lz4 instead of pglz, small ones no slower.
         tx.connection.execute(sql.SQL("ALTER TABLE {} ALTER geom SET COMPRESSION lz4").format(table))
         tx.run(publishing.forget_batches, job_id=job_id, run=run)
-
-    def replace_batch(
-        self,
-        tx: Transaction,
-        job_id: str,
-        run: int,
-        batch: int,
-        rows: Iterable[pa.RecordBatch],
-        rejected: Iterable[pa.RecordBatch],
-        watch: Stopwatch,
-    ) -> tuple[int, int]:
-        """Put the rows, and then those that are rejected, in place of what the batch held before: (deleted, inserted).
-
-        Running it twice changes nothing; two of one batch cannot interleave.
-        """
-        key = {"job_id": job_id, "run": run, "batch": batch}
-        table = sql.Identifier(STAGING, staging_name(job_id, run))
-        tx.run("SET LOCAL lock_timeout = '60s'")
-        tx.run(publishing.lock_batch, key=f"{job_id}:{run}:{batch}")
-        # The ledger says whether there is anything to delete, so that a first load needs no index to look.
-        deleted = delete_batch(tx, table, key) if tx.run(publishing.forget_batch, **key) else 0
-        inserted = copy_rows(tx.connection, table, rows, watch)
-        copy_rejects(tx.connection, rejected, watch)
-        tx.run(publishing.remember_batch, **key, rows=inserted)
-        return deleted, inserted
 
     def cluster(self, job_id: str, run: int, hold: Callable[[Transaction], None]) -> None:
         """Put the rows of the staging table along a Hilbert curve: what is near in space is near on disk.
@@ -294,45 +264,6 @@ class VectorToPostGISHandler:
             table = sql.Identifier(STAGING, staging_name(job_id, run))
             tx.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
             tx.run(publishing.forget_batches, job_id=job_id, run=run)
-
-
-def delete_batch(tx: Transaction, table: sql.Identifier, key: dict[str, Any]) -> int:
-    """How many rows were loaded of it; what was rejected of it goes too."""
-    tx.run(rejects.forget_batch, **key)
-    statement = sql.SQL("DELETE FROM {} WHERE etl_batch_id = %s").format(table)
-    deleted: int = tx.connection.execute(statement, (key["batch"],)).rowcount
-    return deleted
-
-
-def copy_rejects(connection: Connection, batches: Iterable[pa.RecordBatch], watch: Stopwatch) -> int:
-    return copy_rows(connection, REJECTS, batches, watch)
-
-
-def copy_rows(
-    connection: Connection, table: sql.Identifier, batches: Iterable[pa.RecordBatch], watch: Stopwatch
-) -> int:
-    """COPY BINARY. The batches have one schema, their fields named and typed like the table's columns."""
-    rows = 0
-    stream = iter(batches)
-    first = next(stream, None)
-    if first is None:
-        return 0
-    encoder = copy_encoder(first.schema)
-    columns = sql.SQL(", ").join(map(sql.Identifier, first.schema.names))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, columns)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(encoder.write_header())
-        batch: pa.RecordBatch | None = first
-        while batch is not None:
-            with watch.measured("encode"):
-                encoded = encoder.write_batch(batch)
-            with watch.measured("copy"):
-                copy.write(encoded)
-            del encoded
-            rows += batch.num_rows
-            batch = next(stream, None)
-        copy.write(encoder.finish())
-    return rows
 
 
 def column_types(tx: Transaction, target: Target) -> dict[str, str]:

@@ -23,6 +23,7 @@ from infrastructure.sandbox import Crashed, OutOfMemory, TimedOut
 from infrastructure.sandbox.protocol import Message
 from services.behind import Behind
 from services.timing import Stopwatch, peak_memory_mb
+from services.vector.batches import replace_batch
 from services.vector.chunk_loader import ChunkLoader
 from services.vector.geometry import GeometryOptions
 from services.vector.leftovers import chunk_prefix
@@ -153,7 +154,7 @@ def process_vector_upload(task: UploadParams, ctx: TaskContext) -> Uploaded:
     # Repairs may take longer than a transaction may idle; once it copies, it does not idle.
     rows = chain(list(islice(rest, 1)), rest)
     with watch.measured("commit"), resources.database.transaction() as tx:
-        deleted, inserted = VectorToPostGISHandler(resources.database).replace_batch(
+        deleted, inserted = replace_batch(
             tx, ctx.job_id, ctx.run, task.batch, rows, loader.rejects(ctx.job_id, ctx.run), watch
         )
         ctx.hold(tx)

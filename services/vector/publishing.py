@@ -1,8 +1,6 @@
 """The last stage: index, count, swap into place, catalog."""
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +9,6 @@ import pydantic_core
 
 from core.errors import InvalidInput
 from core.models.results import (
-    Changes,
     ProcessVectorStage1Result,
     Published,
     Receipt,
@@ -19,7 +16,6 @@ from core.models.results import (
     StacParams,
     StacReference,
     TypeChange,
-    Uploaded,
 )
 from core.models.vector import ProcessVectorParams
 from core.ports import Transaction
@@ -40,6 +36,7 @@ from services.vector.postgis_handler import (
     column_types,
     cut,
 )
+from services.vector.receipt import add_up
 from services.vector.reject_limit import refuse_rejects
 from services.vector.rejects import kept_rejects
 from services.vector.target import Target
@@ -214,25 +211,6 @@ class Publication:
             "stac_collection": stac.collection if stac else None,
             "stac_item": stac.item_id if stac else None,
         }
-
-
-def add_up(prepared: ProcessVectorStage1Result, uploads: Sequence[Uploaded]) -> Receipt:
-    """The receipt of all uploads. Raises InvalidInput when rows are missing."""
-    rejected: Counter[str] = Counter()
-    for upload in uploads:
-        rejected.update(upload.rejected)
-    receipt = Receipt(
-        read=sum(upload.rows_read for upload in uploads),
-        loaded=sum(upload.rows_loaded for upload in uploads),
-        rejected=dict(rejected),
-        **{name: sum(getattr(upload, name) for upload in uploads) for name in Changes.model_fields},
-    )
-    if receipt.read != prepared.result.total_features:
-        raise InvalidInput(
-            "rows_do_not_add_up",
-            f"the source has {prepared.result.total_features} rows, but the uploads read {receipt.read}.",
-        )
-    return receipt
 
 
 def index_plans(params: ProcessVectorParams) -> list[IndexPlan]:

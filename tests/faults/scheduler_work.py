@@ -88,7 +88,7 @@ def prepare(_task: Nothing, ctx: TaskContext) -> Count:
 
 
 def upload(task: Item, ctx: TaskContext) -> Count:
-    """As VectorToPostGISHandler.replace_batch and process_vector_upload do it."""
+    """As replace_batch and process_vector_upload do it."""
     world: World = ctx.resources
     world.starting(ctx)
     key = {"job_id": ctx.job_id, "run": ctx.run, "batch": task.index}

@@ -31,7 +31,7 @@ DANGEROUS = {
     "half of a stage's messages are sent": (f"{JOB} > CoreMachine.dispatch: send full batch", 1),
     "a task is claimed": (f"{TASK} > StateManager.claim: commit", 2),
     "a chunk is written": ("parsed_source.put_away: blob write", 2),
-    "a batch is loaded": (f"{TASK} > handle > process_vector_upload: commit", 1),
+    "a batch is loaded": (f"{TASK} > handle > upload > process_vector_upload: commit", 1),
     "the last task of a stage is completed": (f"{TASK} > StateManager.complete_task: commit", 4),
     "a job is sent to its next stage": (f"{TASK} > record > CoreMachine.send_job: bus send", 2),
     "the old table is dropped": (f"{SWAP}.drop: drop table", 1),

@@ -13,9 +13,9 @@ from core.models.enums import JobStatus
 from core.models.job import Job
 from core.ports import Transaction
 from core.sql import publishing
+from services.vector.batches import replace_batch
 from services.vector.geometry import prepare_geometries
 from services.vector.leftovers import leftovers, release
-from services.vector.postgis_handler import VectorToPostGISHandler
 from tests.jobs.conftest import CSV, Etl
 
 WITH_REJECTS = (
@@ -133,18 +133,16 @@ def test_a_chunk_of_nothing_but_rejects_is_a_chunk_like_any_other(etl: Etl) -> N
 
 
 def test_an_upload_may_repair_for_longer_than_a_transaction_may_idle(etl: Etl, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_batch = VectorToPostGISHandler.replace_batch
-
     def slowly(*args: Any, **kwargs: Any) -> Any:
         time.sleep(1)
         return prepare_geometries(*args, **kwargs)
 
-    def impatiently(self: VectorToPostGISHandler, tx: Transaction, *args: Any) -> tuple[int, int]:
+    def impatiently(tx: Transaction, *args: Any) -> tuple[int, int]:
         tx.run("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
-        return replace_batch(self, tx, *args)
+        return replace_batch(tx, *args)
 
     monkeypatch.setattr("services.vector.chunk_loader.prepare_geometries", slowly)
-    monkeypatch.setattr(VectorToPostGISHandler, "replace_batch", impatiently)
+    monkeypatch.setattr("services.vector.process_vector_tasks.replace_batch", impatiently)
     job = etl.load(etl.put(CSV))
     assert job.status == JobStatus.COMPLETED, job.error
     assert etl.rows("SELECT max(attempt) FROM app.tasks") == [(1,)]

@@ -12,6 +12,7 @@ from core.models.results import ProcessVectorStage1Data
 from core.models.vector import ProcessVectorParams
 from infrastructure.postgresql import Connection, PostgresTransaction
 from services.timing import Stopwatch
+from services.vector.batches import replace_batch
 from services.vector.chunk_loader import ChunkLoader
 from services.vector.chunks import ChunkWriter
 from services.vector.columns import Column, ColumnPlan, plan_columns
@@ -64,7 +65,7 @@ def _load(connection: Connection, path: Path, options: dict[str, Any]) -> Loaded
     for number, chunk in enumerate(chunks):
         watch = Stopwatch()
         loader = ChunkLoader(number, prepared, GeometryOptions(), watch)
-        handler.replace_batch(tx, JOB, 1, number, loader.rows(chunk), loader.rejects(JOB, 1), watch)
+        replace_batch(tx, JOB, 1, number, loader.rows(chunk), loader.rejects(JOB, 1), watch)
     rows = tx.all(f'SELECT * FROM {STAGING}."{staging_name(JOB, 1)}" ORDER BY id')  # noqa: S608
     rejects = tx.all("SELECT * FROM app.rejects ORDER BY row_number")
     return Loaded(rows, plan.columns, rejects)

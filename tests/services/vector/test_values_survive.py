@@ -18,8 +18,8 @@ from psycopg import sql
 
 from infrastructure.postgresql import Connection
 from services.timing import Stopwatch
+from services.vector.batches import copy_rows
 from services.vector.columns import cast_batch, plan_columns
-from services.vector.postgis_handler import copy_rows
 from tests.services.vector.loading import connected, load
 from tests.services.vector.reading import feature, point, write_geojson, write_text
 
