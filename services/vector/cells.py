@@ -5,11 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.vector.moments import parse_moments
+from services.vector.moments import may_hold, parse_moments
 
 # A double has all integers of 15 digits (IEEE 754, 5.12.2).
 LARGEST_WHOLE = 1e15
@@ -89,7 +88,7 @@ def _to_text(values: pa.Array, tally: CastTally) -> pa.StringArray:
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         values = values.cast(pa.binary()).view(pa.string())
     values = readable(values.cast(pa.string()), tally)
-    if not _holds_zero_byte(values):
+    if not may_hold(values, b"\0"):
         return values
     tally.stripped_nuls += pc.sum(pc.match_substring(values, "\0")).as_py() or 0
     return pc.replace_substring(values, "\0", "")
@@ -105,12 +104,6 @@ def readable(text: pa.StringArray, tally: CastTally) -> pa.StringArray:
         tally.replaced_bytes += sum("\ufffd" in value for value in decoded if value is not None)
         return pa.array(decoded, pa.string())
     return text
-
-
-def _holds_zero_byte(text: pa.StringArray) -> bool:
-    """May be wrong about a slice of a larger array, which then is merely searched for nothing."""
-    data = text.buffers()[2]
-    return data is not None and not np.frombuffer(data, np.uint8).all()
 
 
 def _unquoted(values: pa.StringArray) -> pa.StringArray:
