@@ -1,6 +1,6 @@
-"""VectorToPostGISHandler: staging tables, batches, indexes, and the swap that makes a table visible.
+"""VectorToPostGISHandler: staging tables, indexes, and the swap that makes a table visible.
 
-The only place with dynamic SQL: every name goes through psycopg.sql.
+Dynamic SQL is here and in batches.py only: every name goes through psycopg.sql.
 """
 
 import base64
