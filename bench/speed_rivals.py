@@ -66,7 +66,7 @@ class App:
 
     def load(self, data: Dataset, blob_name: str, table: str) -> Run:
         """Into a table that is not there any more."""
-        drop(self.stack.database_url, table)
+        drop(self.stack.database_url, sql.Identifier(SCHEMA, table))
         with client(self.stack) as http, watched(self.stack) as usage:
             began = time.monotonic()
             job = completed(http, accepted(http, self.request(data, blob_name, table)))
@@ -80,10 +80,10 @@ class App:
         return Run(seconds, result["seconds"], stages, usage, round(blob_mb, 1))
 
 
-def drop(url: str, table: str) -> None:
+def drop(url: str, table: sql.Identifier) -> None:
     """So that nobody replaces a table which an autovacuum has just begun to look at, and waits for it to give way."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(SCHEMA, table)))
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
 
 def upload(stack: Stack, data: Dataset) -> str:
@@ -124,7 +124,7 @@ class Ogr2ogr:
     url: str
 
     def load(self, data: Dataset, table: str) -> Run:
-        drop(self.url, table)
+        drop(self.url, sql.Identifier(SCHEMA, table))
         source = f"/vsizip/{data.path}" if data.path.suffix == ".zip" else str(data.path)
         target = f"PG:{self.url}"
         command = ["ogr2ogr", "-f", "PostgreSQL", target, source, *data.ogr, "-nln", f"{SCHEMA}.{table}", "-overwrite"]
@@ -173,7 +173,7 @@ class Limit:
             psql += ["-c", line]
         subprocess.run(psql, check=True, capture_output=True)
         seconds = time.monotonic() - began
-        drop(self.url, f"{like}_limit")
+        drop(self.url, target)
         return Run(seconds)
 
 
@@ -217,8 +217,8 @@ class Chunks:
 
 
 def make_like(url: str, target: sql.Identifier, like: str) -> None:
+    drop(url, target)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(target))
         create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING COMPRESSION)")
         connection.execute(create.format(target, sql.Identifier(SCHEMA, like)))
 

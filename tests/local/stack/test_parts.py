@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
 import psycopg
 import pytest
 from azure.storage.blob import BlobClient, BlobServiceClient
@@ -18,7 +17,7 @@ from local.stack import database as databases
 from local.stack.errors import InstanceBusyError
 from local.stack.layout import Layout
 from local.stack.ports import HOST, choose_port
-from local.stack.processes import Account
+from local.stack.processes import Account, started_at
 from tests.conftest import Database, RunningApp
 
 
@@ -163,18 +162,11 @@ def test_a_stack_ends_with_its_owner_even_if_that_is_killed(stack: Stack) -> Non
 
 def ends(pid: int, *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while runs(pid):
+    while started_at(pid) is not None:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_cluster_that_its_user_cannot_reach_lives_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
