@@ -28,6 +28,7 @@ OGR2OGR_SECONDS = 900.0
 # As many as the local stack has workers.
 CONNECTIONS = 2
 BLOCK_BYTES = 1 << 20
+STATUSES = "SELECT DISTINCT status FROM app.jobs WHERE job_id = ANY(%s)"
 CHUNK_BYTES = """
 SELECT coalesce(sum((result ->> 'chunk_bytes')::bigint), 0)::bigint FROM app.tasks
  WHERE job_id = %s AND task_type = 'process_vector_upload'
@@ -69,9 +70,11 @@ class App:
         drop(self.stack.database_url, sql.Identifier(SCHEMA, table))
         with client(self.stack) as http, watched(self.stack) as usage:
             began = time.monotonic()
-            job = completed(http, accepted(http, self.request(data, blob_name, table)))
+            job_id = accepted(http, self.request(data, blob_name, table))
+            completed(self.stack.database_url, job_id)
             seconds = time.monotonic() - began
-        result, job_id = job["result_data"], job["job_id"]
+            job = http.get(f"/api/jobs/status/{job_id}").raise_for_status().json()
+        result = job["result_data"]
         with psycopg.connect(self.stack.database_url) as connection:
             stages = {str(stage): stage_seconds for stage, stage_seconds in connection.execute(STAGES, [job_id])}
             [chunk_bytes] = connection.execute(CHUNK_BYTES, [job_id]).fetchone() or [0]
@@ -103,17 +106,19 @@ def accepted(http: httpx.Client, request: dict[str, Any]) -> str:
     return str(answer.json()["job_id"])
 
 
-def completed(http: httpx.Client, job_id: str) -> dict[str, Any]:
+def completed(url: str, *job_ids: str) -> None:
+    """When all of them are. The database is asked: over HTTP each question takes 4.5 ms of the processor time that the
+    app is measured by, so 0.2."""
     began = time.monotonic()
-    while (waited := time.monotonic() - began) < PATIENCE_SECONDS:
-        job: dict[str, Any] = http.get(f"/api/jobs/status/{job_id}").raise_for_status().json()
-        if job["status"] == "completed":
-            return job
-        if job["status"] in ("failed", "cancelled"):
-            raise RuntimeError(f"{job['status']}: {job['error']}")
-        # Asking takes processor time, too: the larger the job, the longer the pause, within 1 % of the time.
-        time.sleep(max(POLL_SECONDS, waited / 100))
-    raise TimeoutError(job_id)
+    with psycopg.connect(url, autocommit=True) as connection:
+        while (waited := time.monotonic() - began) < PATIENCE_SECONDS:
+            statuses = {str(status) for (status,) in connection.execute(STATUSES, [list(job_ids)])}
+            if statuses == {"completed"}:
+                return
+            if statuses & {"failed", "cancelled"}:
+                raise RuntimeError(f"of {', '.join(job_ids)} some are {' and '.join(statuses)}")
+            time.sleep(max(POLL_SECONDS, waited / 100))
+    raise TimeoutError(", ".join(job_ids))
 
 
 @dataclass(frozen=True)

@@ -49,15 +49,15 @@ def in_turn(app: App, data: Dataset, blob: str, tables: list[str]) -> float:
     began = time.monotonic()
     with client(app.stack) as http:
         for table in tables:
-            completed(http, accepted(http, app.request(data, blob, table)))
+            completed(app.stack.database_url, accepted(http, app.request(data, blob, table)))
     return time.monotonic() - began
 
 
 def at_once(app: App, data: Dataset, blob: str, tables: list[str]) -> float:
     began = time.monotonic()
     with client(app.stack) as http:
-        for job_id in [accepted(http, app.request(data, blob, table)) for table in tables]:
-            completed(http, job_id)
+        job_ids = [accepted(http, app.request(data, blob, table)) for table in tables]
+        completed(app.stack.database_url, *job_ids)
     return time.monotonic() - began
 
 
