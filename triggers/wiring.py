@@ -74,7 +74,9 @@ def resources() -> Resources:
 
 @once
 def bus() -> ServiceBus:
-    return ServiceBus(settings())
+    opened = ServiceBus(settings())
+    opened.warm_up()
+    return opened
 
 
 @once

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+import psutil
 import pytest
-from azure.servicebus import ServiceBusClient, ServiceBusReceiveMode
+from azure.servicebus import ServiceBusClient, ServiceBusReceiveMode, parse_connection_string
 
 from core.errors import Rejected, Unavailable
 from core.models.messages import Outgoing
 from infrastructure.service_bus import ServiceBus
 from tests.infrastructure.conftest import UNUSED, settings_from
 from tests.infrastructure.test_blob import NOWHERE
+from tests.local.servicebus.stand_in import wait_until
 
 
 @pytest.fixture
@@ -55,6 +58,23 @@ def test_a_message_for_later_is_not_there_yet(bus: ServiceBus, service_bus: str)
     assert received(service_bus, "vector-tasks", 1) == [name]
 
 
+def connections_to(service_bus: str) -> int:
+    port = urlsplit(parse_connection_string(service_bus).endpoint).port
+    found = psutil.Process().net_connections("tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED and bool(one.raddr) and one.raddr.port == port for one in found)
+
+
+def test_warming_up_opens_both_senders_before_anything_is_sent(bus: ServiceBus, service_bus: str) -> None:
+    before = connections_to(service_bus)
+    bus.warm_up()
+    wait_until(lambda: connections_to(service_bus) == before + 2, "two connections to the bus")
+    sent = str(uuid4())
+    bus.send_jobs([Outgoing(message_id=sent, body={})])
+    bus.send_tasks([Outgoing(message_id=sent, body={})])
+    assert connections_to(service_bus) == before + 2
+    assert received(service_bus, "geospatial-jobs", 1) == received(service_bus, "vector-tasks", 1) == [sent]
+
+
 def test_a_check_of_healthy_queues_is_silent(bus: ServiceBus) -> None:
     bus.check()
 
@@ -70,6 +90,7 @@ def test_a_queue_that_is_not_there_is_named(service_bus: str) -> None:
 def test_a_bus_that_does_not_answer_is_an_outage() -> None:
     dead = "Endpoint=sb://localhost:1;SharedAccessKeyName=k;SharedAccessKey=k;UseDevelopmentEmulator=true"
     bus = ServiceBus(settings_from(UNUSED | NOWHERE | {"ServiceBusConnection": dead}))
+    bus.warm_up()
     with pytest.raises(Unavailable):
         bus.send_jobs([Outgoing(message_id="x", body={})])
     bus.close()
