@@ -29,6 +29,7 @@ from services.vector.shapes import (
     snapped,
     wkb_codes,
 )
+from services.vector.simple_rings import proven_simple
 from services.vector.wkb import (
     COLLECTION,
     LINESTRING,
@@ -124,6 +125,8 @@ def prepare_geometries(
         if target == "Point" and batch.is_plain() and not options.changes_shapes:
             batch.reject_unusable_points()
         else:
+            if target == "MultiPolygon" and not options.changes_shapes:
+                batch.prove()
             batch.parse()
             batch.repair()
             if options.changes_shapes:
@@ -145,7 +148,8 @@ def projection(source_crs: str) -> Projection | None:
 
 
 class _Batch:
-    """The rows still in the race (`rows`, numbers in the batch), their WKB and, once parsed, their geometries."""
+    """The rows still in the race (`rows`, numbers in the batch), their WKB and, once parsed, their geometries: None for
+    those that were proven to be valid and simple without GEOS."""
 
     def __init__(
         self, geometry: pa.BinaryArray, reasons: pa.StringArray | None, target: str, repairer: Repairer
@@ -160,6 +164,7 @@ class _Batch:
         self.rows = np.flatnonzero(np.equal(self.reasons, _NOTHING))
         self.wkb = source.wkb if len(self.rows) == len(geometry) else source.wkb.take(pa.array(self.rows))
         self.geometries: Geometries = np.empty(0, object)
+        self.proven = np.zeros(len(self.rows), bool)
         self.changed = np.zeros(len(self.rows), bool)
         self.repaired = np.zeros(len(self.rows), bool)
 
@@ -177,10 +182,17 @@ class _Batch:
         self.reject(is_empty, "empty_geometry")
         self.reject(~is_finite[~is_empty], "non_finite_coordinates")
 
+    def prove(self) -> None:
+        self.proven = proven_simple(self.wkb)
+
     def parse(self) -> None:
-        self.geometries = parsed(self.wkb)
+        if self.proven.any():
+            self.geometries = np.full(len(self.rows), None, object)
+            self.geometries[~self.proven] = parsed(self.wkb.filter(pa.array(~self.proven)))
+        else:
+            self.geometries = parsed(self.wkb)
         self.changed = ~self.headers.is_plain[self.rows]
-        self.reject(shapely.is_missing(self.geometries), "unreadable_geometry")
+        self.reject(self._missing(), "unreadable_geometry")
         self.reject(shapely.is_empty(self.geometries), "empty_geometry")
         self.geometries[self.changed] = shapely.force_2d(self.geometries[self.changed])
 
@@ -199,8 +211,13 @@ class _Batch:
         """The invalid, and polygons that are too large to be checked here."""
         is_large = shapely.get_num_coordinates(self.geometries) > CHECKED_APART
         suspect: Mask = is_large & (shapely.get_dimensions(self.geometries) == _AREAL)
-        suspect[~suspect] = ~shapely.is_valid(self.geometries[~suspect])
+        unknown = ~suspect & ~self.proven
+        suspect[unknown] = ~shapely.is_valid(self.geometries[unknown])
         return suspect
+
+    def _missing(self) -> Mask:
+        missing: Mask = shapely.is_missing(self.geometries) & ~self.proven
+        return missing
 
     def _mend(self, suspect: Mask, details: NDArray[np.object_] | None = None) -> Mask:
         """Make the suspect valid; reject those that take too long. Returns which of the rest were invalid.
@@ -247,10 +264,10 @@ class _Batch:
 
     def _reject_ruined(self) -> None:
         """A shape that no longer has its dimension is not the user's any more."""
-        self.reject(shapely.is_missing(self.geometries), "repair_failed")
+        self.reject(self._missing(), "repair_failed")
         self.reject(shapely.is_empty(self.geometries), "collapsed_geometry")
-        codes = wkb_codes(self.geometries)
-        self.reject(~np.isin(codes, self.members), "repair_failed")
+        is_member = np.isin(wkb_codes(self.geometries), self.members)
+        self.reject(~is_member & ~self.proven, "repair_failed")
 
     def write_changed(self) -> None:
         """Replace the WKB of the rows whose shape or dialect changed, leaving the bytes of the others alone; from then
@@ -288,7 +305,8 @@ class _Batch:
             return
         self.reasons[self.rows[which]] = reason
         stays = ~which
-        self.rows, self.changed, self.repaired = self.rows[stays], self.changed[stays], self.repaired[stays]
+        self.rows, self.proven = self.rows[stays], self.proven[stays]
+        self.changed, self.repaired = self.changed[stays], self.repaired[stays]
         self.wkb = self.wkb.filter(pa.array(stays))
         if len(self.geometries):
             self.geometries = self.geometries[stays]
