@@ -37,9 +37,9 @@ class Chunk:
 class ChunkWriter:
     """Splits a stream of batches into chunk files of at most `rows` rows and about CHUNK_BYTES, or four times that when
     the rows were asked for: a worker holds one in memory. Batches with other columns begin a new one. Gives each
-    finished one to `deliver(number, path)`, which may move it away."""
+    finished one to `deliver(number, path)`, which may move it away. They are numbered from `first`."""
 
-    def __init__(self, folder: Path, deliver: Callable[[int, Path], None], rows: int | None) -> None:
+    def __init__(self, folder: Path, deliver: Callable[[int, Path], None], rows: int | None, first: int = 0) -> None:
         self._folder = folder
         self._deliver = deliver
         self._most_rows = rows or CHUNK_ROWS
@@ -49,6 +49,7 @@ class ChunkWriter:
         self._rows = self._bytes = 0
         self.total_rows = 0
         self.chunks = 0
+        self._first = first
 
     def __enter__(self) -> Self:
         return self
@@ -96,14 +97,14 @@ class ChunkWriter:
         if self._writer is None:
             return
         self._writer.close()
-        path, number = self._path, self.chunks
+        path, number = self._path, self._first + self.chunks
         self._writer, self._rows, self._bytes = None, 0, 0
         self.chunks += 1
         self._deliver(number, path)
 
     @property
     def _path(self) -> Path:
-        return chunk_path(self._folder, self.chunks)
+        return chunk_path(self._folder, self._first + self.chunks)
 
 
 def read_chunk(content: bytes) -> Iterator[Chunk]:

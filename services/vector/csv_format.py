@@ -1,4 +1,5 @@
-"""How a CSV file is written: encoding, dialect, header, longest line. Found by one cheap pass over its bytes."""
+"""How a CSV file is written: encoding, dialect, header, longest line. Found by one cheap pass over its bytes, or
+guessed from its beginning."""
 
 import codecs
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +21,8 @@ _BLOCK = 1 << 18
 @dataclass(frozen=True)
 class CsvFormat:
     """header: unique column names in file order; skipped_lines: how many stand before the header; longest_line: bytes
-    of the longest physical line."""
+    of the longest physical line. is_guess: only the beginning was looked at; what follows may not be UTF-8, or have
+    longer lines or an odd number of quotes."""
 
     encoding: str
     delimiter: str
@@ -30,6 +32,7 @@ class CsvFormat:
     skipped_lines: int
     longest_line: int
     quotes_balance: bool
+    is_guess: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ def read_csv_format(
     params: Mapping[str, Any],
     delimiters: Sequence[str] = CSV_DELIMITERS,
     coordinates: Collection[str] = (),
+    *,
+    guess: bool = False,
 ) -> CsvFormat:
-    """Look at the whole file once. `params` may give `encoding`, `delimiter`, `quote` and `decimal`, which then win.
+    """Look at the whole file once; where it may be guessed, and is long, only at its beginning. `params` may give
+    `encoding`, `delimiter`, `quote` and `decimal`, which then win.
 
     delimiters: groups of those to look for. coordinates: columns that hold numbers in any case.
 
@@ -56,8 +62,10 @@ def read_csv_format(
     """
     with open_arriving(path) as file:
         head = file.read(_BLOCK)
-    scan = _scan(path)
-    encoding = _given_encoding(params) or _detect_encoding(head, scan)
+    given_encoding = _given_encoding(params)
+    is_guess = guess and len(head) == _BLOCK and given_encoding in (None, "utf-8") and _begins_as_utf8(head)
+    scan = _GUESSED if is_guess else _scan(path)
+    encoding = given_encoding or _detect_encoding(head, scan)
     dialect = detect_dialect(
         _decode_head(head, encoding) + ("\n" if len(head) < _BLOCK else ""),
         delimiters,
@@ -77,7 +85,16 @@ def read_csv_format(
         skipped_lines=dialect.skipped_lines,
         longest_line=scan.longest_line,
         quotes_balance=scan.quotes[dialect.quote] % 2 == 0,
+        is_guess=is_guess,
     )
+
+
+_GUESSED = _Scan(is_utf8=True, has_undefined_cp1252=False, longest_line=0, quotes={'"': 0, "'": 0})
+
+
+def _begins_as_utf8(head: bytes) -> bool:
+    """A character may be cut off at the end."""
+    return b"\x00" not in head and _decodes(codecs.getincrementaldecoder("utf-8")(), head, final=False)
 
 
 def _scan(path: Path) -> _Scan:

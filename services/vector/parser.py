@@ -3,6 +3,8 @@
 Nothing but the sandbox imports this, so that a worker never loads what reads strangers' files.
 """
 
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from core.models.results import ColumnInfo, ColumnNote, Memory, Renamed
@@ -18,7 +20,7 @@ from services.vector.gdal_environment import assert_allowed_drivers
 from services.vector.inspection.file import inspect_file, inspect_signature
 from services.vector.parsed import ChunkDone, InspectRequest, Parsed, ParseRequest
 from services.vector.process_vector_tasks import geometry_options
-from services.vector.source import ReadOptions, VectorSource
+from services.vector.source import Misjudged, ReadOptions, VectorSource
 from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
 from services.vector.usable_crs import refuse_unusable_crs
 
@@ -29,14 +31,30 @@ def parse(arguments: Message, tell: Tell) -> Message:
     """Parsed for a ParseRequest; tells ChunkDone for each chunk on the way. Raises InvalidInput for whatever the user
     can mend."""
     request = ParseRequest.model_validate(arguments)
-    params, watch = request.params, Stopwatch()
-    with watch.measured("read"), open_source(request.path, params.file_extension, read_options(params)) as source:
+    options, watch, told = read_options(request.params), Stopwatch(), count()
+
+    def tell_and_count(message: Message) -> None:
+        tell(message)
+        next(told)
+
+    with watch.measured("read"):
+        try:
+            parsed = read(request, replace(options, guess=True), tell_and_count, watch)
+        except Misjudged:
+            parsed = read(request, options, tell, watch, given_up=next(told))
+    return parsed.model_copy(update={"seconds": watch.seconds}).model_dump(mode="json")
+
+
+def read(request: ParseRequest, options: ReadOptions, tell: Tell, watch: Stopwatch, given_up: int = 0) -> Parsed:
+    """given_up: chunks that were told of already and count no more. Raises Misjudged when the options let it guess."""
+    params = request.params
+    with open_source(request.path, params.file_extension, options) as source:
         after_load = peak_memory_mb()
         survey = Survey(source)
-        chunks = write_chunks(survey, request.folder, params.chunk_size, tell, watch)
+        chunks = write_chunks(survey, request.folder, params.chunk_size, tell, watch, given_up)
         parsed = describe(params, survey, chunks)
     memory = Memory(after_load=after_load, after_write=peak_memory_mb())
-    return parsed.model_copy(update={"memory_mb": memory, "seconds": watch.seconds}).model_dump(mode="json")
+    return parsed.model_copy(update={"memory_mb": memory, "given_up": given_up})
 
 
 def inspect(arguments: Message, _tell: Tell) -> Message:
@@ -59,12 +77,12 @@ def signature(arguments: Message, _tell: Tell) -> Message:
     return inspect_signature(request.path, request.params.file_extension)
 
 
-def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, watch: Stopwatch) -> int:
+def write_chunks(survey: Survey, folder: Path, rows: int | None, tell: Tell, watch: Stopwatch, first: int = 0) -> int:
     def deliver(number: int, _path: Path) -> None:
         tell(ChunkDone(number=number).model_dump())
 
     # One batch is compressed and written, and at the end of a chunk handed to the worker, while the next one is read.
-    with ChunkWriter(folder, deliver, rows) as writer, Behind(watch.timed("split", writer.write)) as writing:
+    with ChunkWriter(folder, deliver, rows, first) as writer, Behind(watch.timed("split", writer.write)) as writing:
         for batch in survey.batches():
             with watch.measured("waiting"):
                 writing.call(batch)

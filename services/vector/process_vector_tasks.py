@@ -91,7 +91,8 @@ def parsed_source(
             putting_away.call(chunk, names[-1])
 
         returned = resources.sandbox.call(PARSE, request, seconds=seconds, hear=deliver)
-    return Parsed.model_validate(returned), names
+    parsed = Parsed.model_validate(returned)
+    return parsed, names[parsed.given_up :]
 
 
 def seconds_left(ctx: TaskContext, began: float) -> float:
@@ -128,7 +129,7 @@ def stage_1_data(params: ProcessVectorParams, parsed: Parsed, chunk_paths: list[
         table_name=params.table_name,
         schema_name=params.schema_name,
         srid=SRID,
-        **parsed.model_dump(exclude={"rows", "chunks", "memory_mb", "seconds"}),
+        **parsed.model_dump(exclude={"rows", "chunks", "given_up", "memory_mb", "seconds"}),
     )
 
 

@@ -7,18 +7,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from core.errors import InvalidInput
 from services.behind import one_ahead
+from services.vector.arriving import open_arriving
 from services.vector.csv_decimals import DecimalColumns, decimal_columns
 from services.vector.csv_dialect import CSV_DELIMITERS, TSV_DELIMITERS
 from services.vector.csv_format import CsvFormat, read_csv_format
 from services.vector.geometry_columns import locate
-from services.vector.source import ReadOptions, VectorSource
+from services.vector.source import Misjudged, ReadOptions, VectorSource
 
 # Each doubling costs 40 MB at the peak and gains nothing measurable.
 _SMALLEST_BLOCK = 1 << 20
@@ -30,7 +33,7 @@ _LARGEST_BLOCK = (1 << 31) - 1
 def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_DELIMITERS) -> Iterator[VectorSource]:
     """CSV with a header row and either two coordinate columns or one column of WKT or WKB.
 
-    delimiters: groups of those to look for.
+    delimiters: groups of those to look for. Where it may guess, rows are read while the file arrives.
     Raises InvalidInput: `column_not_found`, `geometry_columns_missing`, `malformed_csv`, `crs_missing`.
     """
     layout = csv_layout(path, options, delimiters)
@@ -53,7 +56,7 @@ def open_csv(path: Path, options: ReadOptions, delimiters: Sequence[str] = CSV_D
 def csv_layout(path: Path, options: ReadOptions, delimiters: Sequence[str]) -> CsvFormat:
     """Raises InvalidInput: `malformed_csv`, `invalid_parameter`."""
     coordinates = [name for name in (options.lat_name, options.lon_name) if name]
-    return read_csv_format(path, options.converter_params, delimiters, coordinates)
+    return read_csv_format(path, options.converter_params, delimiters, coordinates, guess=options.guess)
 
 
 def open_tsv(path: Path, options: ReadOptions) -> AbstractContextManager[VectorSource]:
@@ -69,26 +72,62 @@ def _decimals(path: Path, layout: CsvFormat, options: ReadOptions) -> DecimalCol
 
 
 def text_batches(path: Path, layout: CsvFormat) -> Iterator[pa.RecordBatch]:
-    """Record batches of strings, one block of the file each. Only an unquoted empty value is null."""
+    """Record batches of strings, one block of the file each. Only an unquoted empty value is null.
+
+    Raises Misjudged where the layout is a guess and something is wrong: looked at closely, it may be in order.
+    """
     ragged = _RaggedRow()
     try:
-        with _open_reader(path, layout, ragged) as reader, closing(one_ahead(iter(reader))) as batches:
+        with (
+            _Counting(path, layout.quote) as file,
+            _open_reader(file, layout, ragged) as reader,
+            closing(one_ahead(iter(reader))) as batches,
+        ):
             for batch in batches:
                 named = batch.rename_columns(list(layout.header))
                 if not layout.quotes_balance:
                     _refuse_swallowed_rows(named)
                 yield named
+        if layout.is_guess and file.quotes % 2:
+            raise Misjudged
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        if layout.is_guess:
+            raise Misjudged from error
         if _has_no_rows(path):
             return
         raise _malformed(error, ragged, layout) from error
 
 
-def _open_reader(path: Path, layout: CsvFormat, ragged: "_RaggedRow") -> pacsv.CSVStreamingReader:
+class _Counting:
+    """A file that may still arrive, as pyarrow reads it. quotes: how many have been read."""
+
+    def __init__(self, path: Path, quote: str) -> None:
+        self._file = open_arriving(path)
+        self._quote = ord(quote)
+        self.quotes = 0
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self.quotes += int(np.count_nonzero(np.frombuffer(block, np.uint8) == self._quote))
+        return block
+
+    def close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open_reader(file: _Counting, layout: CsvFormat, ragged: "_RaggedRow") -> pacsv.CSVStreamingReader:
     # Positions as names: pyarrow would mix up columns that share a name.
     positions = [str(position) for position in range(len(layout.header))]
     return pacsv.open_csv(
-        path,
+        file,
         read_options=pacsv.ReadOptions(
             # One thread numbers the rows, so that a ragged row can be named.
             use_threads=False,

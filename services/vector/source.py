@@ -12,12 +12,20 @@ from core.errors import InvalidInput
 
 BATCH_ROWS = 8192
 
+
+class Misjudged(Exception):
+    """The source is not what its beginning looks like: to be read again without guessing."""
+
+
 CrsOrigin = Literal["file", "parameter", "format"]
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the request says about the source. Fields that a format has no use for are ignored."""
+    """What the request says about the source. Fields that a format has no use for are ignored.
+
+    guess: a reader may take the source for what its beginning looks like, and raise Misjudged when it is not.
+    """
 
     layer_name: str | None = None
     lat_name: str | None = None
@@ -26,6 +34,7 @@ class ReadOptions:
     wkb_column: str | None = None
     source_crs: str | None = None
     converter_params: Mapping[str, Any] = field(default_factory=dict)
+    guess: bool = False
 
     @property
     def geometry_columns(self) -> dict[str, str]:

@@ -36,6 +36,19 @@ def test_a_load_in_many_chunks_equals_one_in_a_single_chunk(flow: Flow, table: s
     assert len({row["etl_batch_id"] for row in flow.rows(f"{table}_many")}) == 34
 
 
+def test_an_accent_in_the_last_row_of_a_long_csv_loads_each_row_once(flow: Flow, table: str) -> None:
+    """It is read as UTF-8 until then, and then again from the start: chunks of the first reading are on their way."""
+    rows = 150_000
+    text = "lat,lon,n,name\n" + "".join(f"{n % 90},{n % 180},{n},place\n" for n in range(rows)) + "1,2,-1,café\n"
+    place = {"lat_name": "lat", "lon_name": "lon"}
+    job = flow.load(text.encode("cp1252"), "long.csv", table, chunk_size=20_000, **place)
+    assert job["result_data"]["rows"]["loaded"] == rows + 1
+    found = flow.one(f"SELECT count(*) AS rows, count(DISTINCT n) AS numbers, max(id) AS last FROM geo.{table}")  # noqa: S608
+    assert found == {"rows": rows + 1, "numbers": rows + 1, "last": rows + 1}
+    assert [row["name"] for row in flow.all(f"SELECT name FROM geo.{table} WHERE n < 0")] == ["café"]  # noqa: S608
+    flow.assert_nothing_left()
+
+
 def test_a_source_in_utm_is_reprojected_to_longitude_and_latitude(flow: Flow, table: str, tmp_path: Path) -> None:
     frame = countries().query("name in ['Germany', 'Austria', 'Denmark']").to_crs(25832)
     path = written(frame, tmp_path / "utm.gpkg")
