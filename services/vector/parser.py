@@ -20,11 +20,13 @@ from services.vector.gdal_environment import assert_allowed_drivers
 from services.vector.inspection.file import inspect_file, inspect_signature
 from services.vector.parsed import ChunkDone, InspectRequest, Parsed, ParseRequest
 from services.vector.process_vector_tasks import geometry_options
+from services.vector.rehearsal import rehearse
 from services.vector.source import Misjudged, ReadOptions, VectorSource
 from services.vector.survey import Survey, refuse_empty, refuse_unknown_columns
 from services.vector.usable_crs import refuse_unusable_crs
 
 assert_allowed_drivers()
+rehearse()
 
 
 def parse(arguments: Message, tell: Tell) -> Message:
