@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
@@ -116,6 +117,4 @@ def plain_wkb(geometries: Geometries) -> pa.BinaryArray:
 
 def rewritten(wkb: pa.BinaryArray, which: Mask, geometries: Geometries) -> pa.BinaryArray:
     """The WKB with the geometries in place of the rows that are chosen."""
-    index = np.arange(len(wkb))
-    index[which] = len(wkb) + np.arange(len(geometries))
-    return pa.concat_arrays([wkb, plain_wkb(geometries)]).take(pa.array(index))
+    return pc.replace_with_mask(wkb, pa.array(which), plain_wkb(geometries))
