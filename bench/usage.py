@@ -34,7 +34,9 @@ def watched(stack: Stack) -> Iterator[Usage]:
     usage, done = Usage(), Event()
 
     def sample() -> None:
-        while not done.wait(SAMPLE_SECONDS):
+        ended = False
+        while not ended:
+            ended = done.wait(SAMPLE_SECONDS)
             for role, process in processes(stack):
                 with suppress(psutil.NoSuchProcess):
                     rss = process.memory_info().rss / 1e6
