@@ -174,9 +174,14 @@ def bounds(ewkb: pa.BinaryArray) -> list[float] | None:
 def readable_texts(attributes: pa.RecordBatch) -> pa.RecordBatch:
     """As they would be loaded, where the bytes of a text are not what the file says they are."""
     columns = [
-        readable(values, CastTally()) if pa.types.is_string(values.type) else values for values in attributes.columns
+        readable(values.cast(pa.string()), CastTally()) if is_text(values.type) else values
+        for values in attributes.columns
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=attributes.schema)
+    return pa.record_batch(columns, names=attributes.schema.names)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def examples_of(values: pa.Array) -> list[str]:

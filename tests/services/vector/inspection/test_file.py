@@ -7,9 +7,11 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
+from pyarrow import parquet
 
 from services.vector.inspection import beginning, file
 from services.vector.inspection.file import inspect_file
@@ -238,3 +240,16 @@ def test_texts_that_are_not_in_the_declared_encoding_are_shown_as_they_would_be_
     table = tmp_path / "a.dbf"
     table.write_bytes(table.read_bytes().replace(b"xxxxxx", b"Z\xfcrich"))
     assert look(tmp_path / "a.shp")["columns"][0]["examples"] == ["Z\ufffdrich"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_bytes_of_a_geoparquet_that_are_no_text_are_shown_as_they_would_be_loaded(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    path = tmp_path / "a.parquet"
+    geopandas.GeoDataFrame({"name": ["xxxxxx"]}, geometry=[shapely.Point(1, 2)], crs=4326).to_parquet(path)
+    table = parquet.read_table(path)
+    table = table.set_column(0, pa.field("name", kind), pa.array(["Z\0rich"], kind))
+    parquet.write_table(table, path, compression="none")
+    path.write_bytes(path.read_bytes().replace(b"Z\0rich", b"Z\xfcrich"))
+    assert look(path)["columns"][0]["examples"] == ["Z\ufffdrich"]
