@@ -59,6 +59,10 @@ def json_values(values: pa.Array, postgres_type: str) -> list[Any]:
     return list(_to_text(values, CastTally()).to_pylist())
 
 
+def is_text(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
 def _is_json(values: pa.Array) -> bool:
     return getattr(values.type, "extension_name", "") == "arrow.json"
 

@@ -14,6 +14,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from core.errors import InvalidInput
+from services.vector.cells import is_text
 from services.vector.source import CrsOrigin, ReadOptions, SourceBatch, crs_missing, requested_crs
 from services.vector.wkb import COLLECTION, Mask, from_buffers, points_to_wkb, read_headers, read_srids
 
@@ -113,18 +114,14 @@ def _require_columns(schema: pa.Schema, options: ReadOptions, fits: Callable[[pa
             )
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
-
-
 def _is_number(kind: pa.DataType) -> bool:
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return _is_text(kind) or any(is_kind(kind) for is_kind in numeric)
+    return is_text(kind) or any(is_kind(kind) for is_kind in numeric)
 
 
 def _is_well_known(kind: pa.DataType) -> bool:
     binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    return _is_text(kind) or any(is_kind(kind) for is_kind in binary)
+    return is_text(kind) or any(is_kind(kind) for is_kind in binary)
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class LatLon:
 
     def attribute_schema(self, schema: pa.Schema) -> pa.Schema:
         for name in (self.lat_name, self.lon_name):
-            if _is_text(schema.field(name).type):
+            if is_text(schema.field(name).type):
                 schema = schema.set(schema.get_field_index(name), pa.field(name, pa.float64()))
         return schema
 
@@ -230,7 +227,7 @@ class _Decoded:
 
 def _quoted(which: Mask, *columns: pa.Array) -> pa.StringArray | None:
     """(n,) what stands in the columns of the rows that are chosen, shortened; None when nothing is to be shown."""
-    if not which.any() or not all(_is_text(column.type) for column in columns):
+    if not which.any() or not all(is_text(column.type) for column in columns):
         return None
     texts = [column.cast(pa.string()) for column in columns]
     shown = [pc.if_else(pc.less(pc.utf8_length(text), _MOST_QUOTED), text, _shortened(text)) for text in texts]
@@ -242,7 +239,7 @@ def _shortened(text: pa.StringArray) -> pa.StringArray:
 
 
 def _decoded(column: pa.Array) -> _Decoded:
-    if not _is_text(column.type):
+    if not is_text(column.type):
         wkb = column.cast(pa.binary())
         return _Decoded(wkb, read_srids(wkb), wkb.is_null().to_numpy(zero_copy_only=False))
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
@@ -276,7 +273,7 @@ def _from_hex(text: pa.StringArray) -> pa.BinaryArray:
 
 def _numbers(column: pa.Array, decimal: str) -> tuple[Numbers, Mask]:
     """(n,) float64, NaN where there is no number, and (n,) whether there is nothing at all."""
-    if _is_text(column.type):
+    if is_text(column.type):
         trimmed = pc.utf8_trim_whitespace(column.cast(pa.string()))
         return parse_numbers(trimmed, decimal), _is_blank(trimmed)
     values = np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)

@@ -39,11 +39,10 @@ class ChunkDone(BaseModel):
 
 class Parsed(BaseModel):
     """A source that was read to its end. rows: all of them, usable or not. plan: of its columns, see ColumnPlan.
-    given_up: so many of the chunks told of first are not its own, but of a reading that was begun again."""
+    chunks: its own are those told of last; any before are of a reading that was begun again."""
 
     rows: int
     chunks: int
-    given_up: int = 0
     columns: list[ColumnInfo]
     renamed: list[Renamed]
     notes: list[ColumnNote]

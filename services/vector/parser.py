@@ -43,20 +43,20 @@ def parse(arguments: Message, tell: Tell) -> Message:
         try:
             parsed = read(request, replace(options, guess=True), tell_and_count, watch)
         except Misjudged:
-            parsed = read(request, options, tell, watch, given_up=next(told))
+            parsed = read(request, options, tell, watch, first=next(told))
     return parsed.model_copy(update={"seconds": watch.seconds}).model_dump(mode="json")
 
 
-def read(request: ParseRequest, options: ReadOptions, tell: Tell, watch: Stopwatch, given_up: int = 0) -> Parsed:
-    """given_up: chunks that were told of already and count no more. Raises Misjudged when the options let it guess."""
+def read(request: ParseRequest, options: ReadOptions, tell: Tell, watch: Stopwatch, first: int = 0) -> Parsed:
+    """first: number of its first chunk, behind those of an earlier reading. Raises Misjudged where it may guess."""
     params = request.params
     with open_source(request.path, params.file_extension, options) as source:
         after_load = peak_memory_mb()
         survey = Survey(source)
-        chunks = write_chunks(survey, request.folder, params.chunk_size, tell, watch, given_up)
+        chunks = write_chunks(survey, request.folder, params.chunk_size, tell, watch, first)
         parsed = describe(params, survey, chunks)
     memory = Memory(after_load=after_load, after_write=peak_memory_mb())
-    return parsed.model_copy(update={"memory_mb": memory, "given_up": given_up})
+    return parsed.model_copy(update={"memory_mb": memory})
 
 
 def inspect(arguments: Message, _tell: Tell) -> Message:

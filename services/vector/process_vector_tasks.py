@@ -92,7 +92,7 @@ def parsed_source(
 
         returned = resources.sandbox.call(PARSE, request, seconds=seconds, hear=deliver)
     parsed = Parsed.model_validate(returned)
-    return parsed, names[parsed.given_up :]
+    return parsed, names[len(names) - parsed.chunks :]
 
 
 def seconds_left(ctx: TaskContext, began: float) -> float:
@@ -129,7 +129,7 @@ def stage_1_data(params: ProcessVectorParams, parsed: Parsed, chunk_paths: list[
         table_name=params.table_name,
         schema_name=params.schema_name,
         srid=SRID,
-        **parsed.model_dump(exclude={"rows", "chunks", "given_up", "memory_mb", "seconds"}),
+        **parsed.model_dump(exclude={"rows", "chunks", "memory_mb", "seconds"}),
     )
 
 

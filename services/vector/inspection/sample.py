@@ -15,7 +15,7 @@ import shapely
 
 from core.errors import InvalidInput
 from services.timing import Deadline, OutOfTime
-from services.vector.cells import CastTally, readable
+from services.vector.cells import CastTally, is_text, readable
 from services.vector.columns import ColumnPlan, aligned
 from services.vector.geometry import GeometryOptions, prepare_geometries
 from services.vector.source import ReadOptions, SourceBatch, VectorSource
@@ -178,10 +178,6 @@ def readable_texts(attributes: pa.RecordBatch) -> pa.RecordBatch:
         for values in attributes.columns
     ]
     return pa.record_batch(columns, names=attributes.schema.names)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def examples_of(values: pa.Array) -> list[str]:
